@@ -1,0 +1,65 @@
+#include "autograd/node.h"
+
+#include <atomic>
+
+#include "autograd/no_grad.h"
+
+namespace nibble {
+namespace {
+
+thread_local bool enabled = true;
+std::atomic<std::uint64_t> next_sequence{0};
+
+}  // namespace
+
+bool grad_enabled() { return enabled; }
+NoGrad::NoGrad() : before_(enabled) { enabled = false; }
+NoGrad::~NoGrad() { enabled = before_; }
+
+const Tensor& SavedTensor::get() const {
+  NIBBLE_CHECK(tensor_.storage()->version() == version_, "backward: a tensor of shape ", tensor_.shape(),
+               " that this operation saved was modified in place since the forward pass");
+  return tensor_;
+}
+
+Node::Node(const char* name, const Tensor& out)
+    : name_(name), sequence_(next_sequence++), shape_(out.shape()), dtype_(out.dtype()) {}
+
+Node::Node(const char* name, const Tensor& out, std::span<const Variable> inputs, Backward backward)
+    : Node(name, out) {
+  backward_ = std::move(backward);
+  for (const Variable& input : inputs) inputs_.push_back({input.node(), input.shape()});
+}
+
+std::shared_ptr<Node> Node::leaf(const Tensor& value) {
+  std::shared_ptr<Node> node(new Node("leaf", value));
+  node->leaf_ = true;
+  node->keeps_grad_ = true;
+  return node;
+}
+
+// Frees a chain of nodes iteratively: a deep graph must not recurse through destructors.
+Node::~Node() {
+  std::vector<std::shared_ptr<Node>> doomed;
+  const auto take_inputs = [&doomed](Node& node) {
+    for (Input& input : node.inputs_)
+      if (input.node && input.node.use_count() == 1) doomed.push_back(std::move(input.node));
+    node.inputs_.clear();
+  };
+  take_inputs(*this);
+  while (!doomed.empty()) {
+    const std::shared_ptr<Node> node = std::move(doomed.back());
+    doomed.pop_back();
+    take_inputs(*node);
+  }
+}
+
+Variable make_op(const char* name, Tensor out, std::span<const Variable> inputs, Backward backward) {
+  bool needed = false;
+  for (const Variable& input : inputs) needed |= input.requires_grad();
+  if (!needed || !enabled) return Variable(std::move(out));
+  auto node = std::make_shared<Node>(name, out, inputs, std::move(backward));
+  return make_variable(std::move(out), std::move(node));
+}
+
+}  // namespace nibble

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "autograd/variable.h"
+
+namespace nibble {
+
+using Grads = std::vector<std::optional<Tensor>>;  // one per input; nullopt: no gradient
+using Needs = std::vector<bool>;                   // which inputs want one
+// Pure: returns the gradients of the inputs, given that of the result, and changes nothing. A gradient may
+// have the broadcast shape of the result; the engine sums it to the input's shape.
+using Backward = std::function<Grads(const Tensor& grad_out, const Needs& needs)>;
+
+// The whole extension interface of autograd: a Variable holding `out`, whose gradient `backward` maps to
+// those of `inputs`. Records nothing (drops the closure) under NoGrad or when no input requires a gradient.
+// Capture tensors that backward reads as SavedTensor.
+Variable make_op(const char* name, Tensor out, std::span<const Variable> inputs, Backward backward);
+inline Variable make_op(const char* name, Tensor out, std::initializer_list<Variable> inputs,
+                        Backward backward) {
+  return make_op(name, std::move(out), std::span(inputs.begin(), inputs.size()), std::move(backward));
+}
+
+// A tensor kept for backward. get() throws when the tensor was changed in place in the meantime.
+class SavedTensor {
+ public:
+  SavedTensor(const Tensor& tensor) : tensor_(tensor), version_(tensor.storage()->version()) {}
+  const Tensor& get() const;
+
+ private:
+  Tensor tensor_;
+  std::uint64_t version_;
+};
+
+// One recorded operation, or a leaf (no inputs). Nodes are numbered in order of creation, which is a
+// topological order: backward needs no search.
+class Node {
+ public:
+  static std::shared_ptr<Node> leaf(const Tensor& value);
+  Node(const char* name, const Tensor& out, std::span<const Variable> inputs, Backward backward);
+  ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  const char* name() const { return name_; }
+  std::uint64_t sequence() const { return sequence_; }
+  bool is_leaf() const { return leaf_; }
+
+ private:
+  friend class Variable;
+  friend void run_backward(const std::shared_ptr<Node>& root, Tensor grad, bool retain_graph);
+  Node(const char* name, const Tensor& out);
+
+  struct Input {
+    std::shared_ptr<Node> node;  // null: needs no gradient
+    Shape shape;
+  };
+
+  const char* name_;
+  std::uint64_t sequence_;
+  Shape shape_;
+  DType dtype_;
+  bool leaf_ = false;
+  bool keeps_grad_ = false;
+  std::vector<Input> inputs_;
+  Backward backward_;
+  Tensor grad_;
+};
+
+Variable make_variable(Tensor value, std::shared_ptr<Node> node);
+
+// Adds `grad` and everything that follows from it to the leaves below `root`.
+void run_backward(const std::shared_ptr<Node>& root, Tensor grad, bool retain_graph);
+
+}  // namespace nibble

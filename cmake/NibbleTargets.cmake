@@ -1,0 +1,57 @@
+# nibble_library(<folder> SOURCES ... [DEPENDS ...] [PRIVATE_DEPENDS ...])
+#   One static library per folder: nibble_<folder>, alias nibble::<folder>.
+# nibble_kernels(<library> <source>...)
+#   Compiles each source once per tier into an object library and adds the objects to <library>.
+
+set(NIBBLE_WARNINGS -Wall -Wextra)
+if(NIBBLE_WERROR)
+  list(APPEND NIBBLE_WARNINGS -Werror)
+endif()
+
+function(nibble_compile_options target)
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
+  # No contraction: a*b+c must give the same bits on every tier unless fma is written out.
+  target_compile_options(${target} PRIVATE ${NIBBLE_WARNINGS} -ffp-contract=off)
+endfunction()
+
+function(nibble_library folder)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;PRIVATE_DEPENDS" ${ARGN})
+  set(target nibble_${folder})
+  add_library(${target} STATIC ${ARG_SOURCES})
+  add_library(nibble::${folder} ALIAS ${target})
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${folder})
+  nibble_compile_options(${target})
+  target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${nibble_SOURCE_DIR}>
+                                              $<INSTALL_INTERFACE:include/nibble>)
+  target_link_libraries(${target} PUBLIC ${ARG_DEPENDS} PRIVATE ${ARG_PRIVATE_DEPENDS})
+endfunction()
+
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
+  set(NIBBLE_TIERS sse2 avx2 avx512)
+  set(NIBBLE_TIER_FLAGS_sse2 -msse2)
+  set(NIBBLE_TIER_FLAGS_avx2 -mavx2 -mfma)
+  set(NIBBLE_TIER_FLAGS_avx512 -mavx512f -mavx512cd -mavx512dq -mavx512bw -mavx512vl -mavx2 -mfma
+                               -mprefer-vector-width=512)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64|ARM64")
+  set(NIBBLE_TIERS neon)
+  set(NIBBLE_TIER_FLAGS_neon "")
+else()
+  message(FATAL_ERROR "nibble: no kernel tier for ${CMAKE_SYSTEM_PROCESSOR}; x86-64 and aarch64 are supported")
+endif()
+
+function(nibble_kernels library)
+  foreach(tier IN LISTS NIBBLE_TIERS)
+    set(objects ${library}_kernels_${tier})
+    add_library(${objects} OBJECT ${ARGN})
+    nibble_compile_options(${objects})
+    target_include_directories(${objects} PRIVATE ${nibble_SOURCE_DIR})
+    target_link_libraries(${objects} PRIVATE xsimd)
+    # xsimd gets a namespace of its own per tier, so that the linker never merges inline functions that
+    # were compiled for different instruction sets. -O2 everywhere: at -O0 such helpers would leak out.
+    target_compile_options(${objects} PRIVATE ${NIBBLE_TIER_FLAGS_${tier}} -O2
+                                              $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+    target_compile_definitions(${objects} PRIVATE NIBBLE_TIER=${tier} xsimd=xsimd_${tier})
+    target_sources(${library} PRIVATE $<TARGET_OBJECTS:${objects}>)
+  endforeach()
+endfunction()

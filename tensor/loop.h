@@ -1,0 +1,69 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+#include "tensor/parallel.h"
+#include "tensor/shape.h"
+
+namespace nibble {
+
+// The dimensions of an elementwise operation over N operands of one (broadcast) shape, ordered by the strides
+// of operand 0 and merged where they lie back to back in every operand. Tensors of the same dense layout, in
+// whatever order of dimensions, come out as a single row.
+template <std::size_t N>
+struct Loop {
+  Shape outer;  // sizes around the row
+  std::array<Strides, N> outer_strides;
+  std::int64_t row = 1;              // elements in a row
+  std::array<std::int64_t, N> step;  // stride of each operand within a row
+};
+
+namespace detail {
+// `strides` holds n strides lists; on return sizes and strides are permuted and merged.
+void coalesce(Shape& sizes, Strides* strides, std::size_t n);
+}  // namespace detail
+
+template <std::size_t N>
+Loop<N> make_loop(Shape sizes, std::array<Strides, N> strides) {
+  detail::coalesce(sizes, strides.data(), N);
+  Loop<N> loop;
+  const int last = sizes.rank() - 1;
+  loop.row = sizes[last];
+  loop.outer = sizes.erased(last);
+  for (std::size_t k = 0; k < N; ++k) {
+    loop.step[k] = strides[k][last];
+    loop.outer_strides[k] = strides[k].erased(last);
+  }
+  return loop;
+}
+
+// Calls f(offsets, n) for pieces of rows that cover the loop, in parallel; offsets[k] is in elements of
+// operand k.
+template <std::size_t N, class F>
+void for_each_row(const Loop<N>& loop, F&& f) {
+  constexpr std::int64_t kGrain = 16384;  // elements: below that a second thread costs more than it brings
+  const std::int64_t rows = loop.outer.numel();
+  if (rows == 0 || loop.row == 0) return;
+  const std::int64_t pieces = std::max<std::int64_t>(1, loop.row / kGrain);
+  const std::int64_t length = (loop.row + pieces - 1) / pieces;
+  parallel_for(rows * pieces, std::max<std::int64_t>(1, kGrain / length),
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t i = begin; i < end; ++i) {
+                   const std::int64_t start = i % pieces * length;
+                   std::array<std::int64_t, N> offsets;
+                   for (std::size_t k = 0; k < N; ++k) offsets[k] = start * loop.step[k];
+                   std::int64_t rest = i / pieces;
+                   for (int d = loop.outer.rank() - 1; d >= 0; --d) {
+                     const std::int64_t index = rest % loop.outer[d];
+                     rest /= loop.outer[d];
+                     for (std::size_t k = 0; k < N; ++k) offsets[k] += index * loop.outer_strides[k][d];
+                   }
+                   const std::int64_t n = std::min(length, loop.row - start);
+                   if (n > 0) f(offsets, n);
+                 }
+               });
+}
+
+}  // namespace nibble

@@ -1,0 +1,35 @@
+#pragma once
+
+#include "tensor/conv.h"
+#include "tensor/tensor.h"
+
+namespace nibble {
+
+struct PoolOptions {
+  Size2 stride = 0;  // 0: the kernel size
+  Size2 padding = 0;
+  Size2 dilation = 1;             // max pooling only
+  bool ceil_mode = false;         // the last window may start inside and end outside the padded input
+  bool count_include_pad = true;  // average pooling only
+};
+
+struct MaxPoolResult {
+  Tensor values;   // [N, C, OH, OW]
+  Tensor indices;  // int32: position h*W + w of the chosen element in its plane
+};
+
+// Padding counts as minus infinity; of equal elements the first in row-major order of the window wins; NaN
+// wins. Semantics, sizes and checks as PyTorch's max_pool2d.
+MaxPoolResult max_pool2d(const Tensor& x, Size2 kernel, const PoolOptions& options = {});
+// Adds grad_out to the chosen positions of a zero tensor of shape x_shape; overlapping windows add up.
+Tensor max_pool2d_backward(const Tensor& grad_out, const Tensor& indices, const Shape& x_shape);
+
+Tensor avg_pool2d(const Tensor& x, Size2 kernel, const PoolOptions& options = {});
+Tensor avg_pool2d_backward(const Tensor& grad_out, const Shape& x_shape, Size2 kernel,
+                           const PoolOptions& options = {});
+
+// Output cell i averages input [floor(i*H/OH), ceil((i+1)*H/OH)).
+Tensor adaptive_avg_pool2d(const Tensor& x, Size2 output);
+Tensor adaptive_avg_pool2d_backward(const Tensor& grad_out, const Shape& x_shape);
+
+}  // namespace nibble

@@ -1,0 +1,34 @@
+#pragma once
+
+// The vector type of kernel sources; the only file that names xsimd. Include it in files compiled by
+// nibble_kernels() alone: NIBBLE_TIER is the tier, and the width follows from its compiler flags.
+
+#include <cstddef>
+#include <cstring>
+#include <xsimd/xsimd.hpp>
+
+namespace nibble::NIBBLE_TIER {
+namespace {
+
+using VecF = xsimd::batch<float>;
+inline constexpr std::size_t kLanes = VecF::size;
+
+inline VecF load(const float* p) { return VecF::load_unaligned(p); }
+inline void store(float* p, VecF v) { v.store_unaligned(p); }
+
+// The first n < kLanes elements; the others are `fill`. Reads no byte beyond them.
+inline VecF load_partial(const float* p, std::size_t n, float fill = 0.0f) {
+  alignas(64) float buffer[kLanes];
+  VecF(fill).store_aligned(buffer);
+  std::memcpy(buffer, p, n * sizeof(float));
+  return VecF::load_aligned(buffer);
+}
+
+inline void store_partial(float* p, VecF v, std::size_t n) {
+  alignas(64) float buffer[kLanes];
+  v.store_aligned(buffer);
+  std::memcpy(p, buffer, n * sizeof(float));
+}
+
+}  // namespace
+}  // namespace nibble::NIBBLE_TIER

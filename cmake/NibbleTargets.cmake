@@ -52,6 +52,8 @@ function(nibble_kernels library)
     target_compile_options(${objects} PRIVATE ${NIBBLE_TIER_FLAGS_${tier}} -O2
                                               $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
     target_compile_definitions(${objects} PRIVATE NIBBLE_TIER=${tier} xsimd=xsimd_${tier})
+    set_target_properties(${objects} PROPERTIES NIBBLE_TIER ${tier})
+    set_property(GLOBAL APPEND PROPERTY NIBBLE_KERNEL_LIBRARIES ${objects})
     target_sources(${library} PRIVATE $<TARGET_OBJECTS:${objects}>)
   endforeach()
 endfunction()

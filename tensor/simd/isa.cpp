@@ -1,8 +1,7 @@
 #include "tensor/simd/isa.h"
 
 #include <cstdlib>
-
-#include "tensor/check.h"
+#include <stdexcept>
 
 namespace nibble {
 
@@ -53,8 +52,8 @@ Isa parse_isa(std::string_view name) {
     valid += valid.empty() ? "" : ", ";
     valid += name_of(isa);
   }
-  throw std::invalid_argument(
-      detail::concat("NIBBLE_ISA: \"", name, "\" is not a tier of this machine; valid: ", valid));
+  throw std::invalid_argument("NIBBLE_ISA: \"" + std::string(name) +
+                              "\" is not a tier of this machine; valid: " + valid);
 }
 
 Isa active_isa() {

@@ -1,0 +1,27 @@
+cmake_minimum_required(VERSION 3.25)
+
+function(run)
+  execute_process(COMMAND ${ARGV} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(NOT result EQUAL 0)
+    list(JOIN ARGV " " command)
+    message(FATAL_ERROR "${command}\n${output}")
+  endif()
+endfunction()
+
+file(REMOVE_RECURSE ${WORK})
+set(arguments -S ${CONSUMER} -B ${WORK}/build -G Ninja -DCMAKE_CXX_COMPILER=${COMPILER} -DMODE=${MODE})
+if(MODE STREQUAL "find_package")
+  run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/prefix)
+  list(APPEND arguments -DCMAKE_PREFIX_PATH=${WORK}/prefix)
+else()
+  list(APPEND arguments -DNIBBLE_SOURCE=${SOURCE})
+endif()
+run(${CMAKE_COMMAND} ${arguments})
+# As a subproject the libraries would be compiled again in full: configuring shows that the targets are there,
+# and the headers of the consumer compile against them.
+if(MODE STREQUAL "find_package")
+  run(${CMAKE_COMMAND} --build ${WORK}/build)
+  run(${WORK}/build/consumer)
+else()
+  run(${CMAKE_COMMAND} --build ${WORK}/build --target consumer_objects)
+endif()

@@ -1,0 +1,47 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <exception>
+#include <iostream>
+#include <string>
+
+#include "apps/cpu_command.h"
+#include "apps/interrupt.h"
+
+namespace {
+
+constexpr int kFailure = 1, kUsage = 2, kInterruptedBySignal = 130;
+
+// Messages of libraries may span lines; what we print is one line.
+int fail(std::string message, int code) {
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  std::cerr << "nibble: " << message << std::endl;
+  return code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    nibble::install_interrupt_handler();
+    CLI::App app("nibble: neural-network quantization, end to end, on the CPU", "nibble");
+    app.set_version_flag("--version", "nibble " NIBBLE_VERSION);
+    app.require_subcommand(1);
+    app.footer("Example: nibble lab --out out     'nibble COMMAND --help' tells more.");
+    nibble::add_cpu_command(app);
+    try {
+      app.parse(argc, argv);  // runs the chosen command
+    } catch (const CLI::ParseError& error) {
+      if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return app.exit(error);
+      return fail(std::string(error.what()) + " (see 'nibble COMMAND --help')", kUsage);
+    }
+    std::cout.flush();
+    if (!std::cout) return fail("cannot write to standard output", kFailure);
+    return 0;
+  } catch (const nibble::Interrupted& error) {
+    return fail(error.what(), kInterruptedBySignal);
+  } catch (const std::bad_alloc&) {
+    return fail("out of memory", kFailure);
+  } catch (const std::exception& error) {
+    return fail(error.what(), kFailure);
+  }
+}

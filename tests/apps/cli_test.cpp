@@ -1,0 +1,27 @@
+#include <algorithm>
+
+#include "tests/apps/cli_support.h"
+#include "tests/support/catch.h"
+
+using nibble::test::nibble_program;
+using nibble::test::Outcome;
+
+TEST_CASE("cpu names the tiers and obeys NIBBLE_ISA") {
+  const Outcome plain = nibble_program({"cpu"});
+  CHECK(plain.code == 0);
+  CHECK(plain.out.find("tiers") != std::string::npos);
+  const Outcome wrong = nibble_program({"cpu"}, {"NIBBLE_ISA=mmx"});
+  CHECK(wrong.code == 1);
+  CHECK(wrong.err.find("mmx") != std::string::npos);
+}
+
+TEST_CASE("a wrong command line gives one line on stderr and a non-zero exit") {
+  const std::vector<std::string> arguments =
+      GENERATE(std::vector<std::string>{}, std::vector<std::string>{"nonsense"},
+               std::vector<std::string>{"cpu", "--nonsense"});
+  const Outcome outcome = nibble_program(arguments);
+  CHECK(outcome.code == 2);
+  CHECK(outcome.out.empty());
+  CHECK(outcome.err.rfind("nibble: ", 0) == 0);
+  CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
+}

@@ -10,6 +10,7 @@ struct Size2 {
   Size2(std::int64_t both) : h(both), w(both) {}  // implicit: {.padding = 1}
   Size2(std::int64_t h, std::int64_t w) : h(h), w(w) {}
   friend bool operator==(const Size2&, const Size2&) = default;
+  friend std::ostream& operator<<(std::ostream& out, Size2 size);  // 3x3
 };
 
 struct ConvOptions {

@@ -30,5 +30,16 @@ inline void store_partial(float* p, VecF v, std::size_t n) {
   std::memcpy(p, buffer, n * sizeof(float));
 }
 
+inline VecF fma(VecF a, VecF b, VecF c) { return xsimd::fma(a, b, c); }  // a * b + c
+
+// Sum of the lanes, by halving: the same order for every call. (xsimd renamed hadd to reduce_add in 9.0.)
+inline float reduce_add(VecF v) {
+  alignas(64) float lane[kLanes];
+  v.store_aligned(lane);
+  for (std::size_t half = kLanes / 2; half > 0; half /= 2)
+    for (std::size_t i = 0; i < half; ++i) lane[i] += lane[i + half];
+  return lane[0];
+}
+
 }  // namespace
 }  // namespace nibble::NIBBLE_TIER

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstddef>
+
+#include "tensor/simd/dispatch.h"
+
+namespace nibble {
+
+// Direct convolution of float32 tensors whose innermost axis holds the images of a batch: each vector is one
+// pixel of several images, so there is no im2col, no shuffle and no tail but the last images. Strides are in
+// floats, the images lie next to each other.
+struct DirectConv {
+  std::ptrdiff_t images;
+  std::ptrdiff_t c, h, w;    // input channels and size
+  std::ptrdiff_t k, oh, ow;  // output channels and size
+  std::ptrdiff_t r, s;       // kernel size
+  std::ptrdiff_t stride_h, stride_w, padding_h, padding_w, dilation_h, dilation_w;
+  std::ptrdiff_t x_c, x_h, x_w;
+  std::ptrdiff_t y_k, y_h, y_w;
+};
+
+// Weights are packed [ceil(k / kConvBlock)][c][r][s][kConvBlock], zero beyond k.
+inline constexpr std::ptrdiff_t kConvBlock = 8;
+// Lanes of an accumulator of backward_weight in memory: those of the widest tier.
+inline constexpr std::ptrdiff_t kConvLanes = 16;
+
+struct ConvKernels {
+  // Output row `row` (0..oh-1), all channels and images. `bias` has k values or is null.
+  void (*forward)(const DirectConv& conv, const float* x, const float* packed_weight, const float* bias,
+                  float* y, std::ptrdiff_t row) noexcept;
+  // Adds the products of output rows [row_begin, row_end) to `sums`, one vector of kConvLanes partial sums
+  // for each element of the packed weight gradient.
+  void (*backward_weight)(const DirectConv& conv, const float* x, const float* grad_y, float* sums,
+                          std::ptrdiff_t row_begin, std::ptrdiff_t row_end) noexcept;
+  // out[i] = sum over chunks, then lanes, of sums[chunk * stride + i * kConvLanes + lane].
+  void (*reduce_sums)(const float* sums, std::ptrdiff_t chunks, std::ptrdiff_t chunk_stride, float* out,
+                      std::ptrdiff_t n) noexcept;
+};
+
+NIBBLE_DECLARE_KERNELS(ConvKernels, conv_kernels)
+
+}  // namespace nibble

@@ -39,6 +39,13 @@ Loop<N> make_loop(Shape sizes, std::array<Strides, N> strides) {
   return loop;
 }
 
+// The loop over the lines along `dim`: its elements are the first elements of the lines.
+template <std::size_t N>
+Loop<N> make_line_loop(const Shape& shape, std::array<Strides, N> strides, int dim) {
+  for (Strides& each : strides) each = each.erased(dim);
+  return make_loop<N>(shape.erased(dim), strides);
+}
+
 // Calls f(offsets, n) for pieces of rows that cover the loop, in parallel; offsets[k] is in elements of
 // operand k.
 template <std::size_t N, class F>

@@ -1,0 +1,17 @@
+#pragma once
+
+#include "tensor/tensor.h"
+
+namespace nibble {
+
+// Strides without gaps that keep the order in which the dimensions of x lie in memory; row-major when x is
+// broadcast (has a stride of 0), since then there is no order to keep.
+Strides dense_strides_like(const Tensor& x);
+
+// Undefined contents, the shape of x, dense_strides_like(x).
+Tensor empty_in_layout_of(const Tensor& x);
+
+// x itself when it has these strides, else a copy that has them. `strides` must be dense for x's shape.
+Tensor with_strides(const Tensor& x, const Strides& strides);
+
+}  // namespace nibble

@@ -22,7 +22,8 @@ struct MaxPoolResult {
 // wins. Semantics, sizes and checks as PyTorch's max_pool2d.
 MaxPoolResult max_pool2d(const Tensor& x, Size2 kernel, const PoolOptions& options = {});
 // Adds grad_out to the chosen positions of a zero tensor of shape x_shape; overlapping windows add up.
-Tensor max_pool2d_backward(const Tensor& grad_out, const Tensor& indices, const Shape& x_shape);
+Tensor max_pool2d_backward(const Tensor& grad_out, const Tensor& indices, const Shape& x_shape, Size2 kernel,
+                           const PoolOptions& options = {});
 
 Tensor avg_pool2d(const Tensor& x, Size2 kernel, const PoolOptions& options = {});
 Tensor avg_pool2d_backward(const Tensor& grad_out, const Shape& x_shape, Size2 kernel,

@@ -4,6 +4,7 @@
 // nibble_kernels() alone: NIBBLE_TIER is the tier, and the width follows from its compiler flags.
 
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <xsimd/xsimd.hpp>
 
@@ -11,6 +12,7 @@ namespace nibble::NIBBLE_TIER {
 namespace {
 
 using VecF = xsimd::batch<float>;
+using VecI = xsimd::batch<std::int32_t>;
 inline constexpr std::size_t kLanes = VecF::size;
 
 inline VecF load(const float* p) { return VecF::load_unaligned(p); }
@@ -29,6 +31,12 @@ inline void store_partial(float* p, VecF v, std::size_t n) {
   v.store_aligned(buffer);
   std::memcpy(p, buffer, n * sizeof(float));
 }
+
+// Not v != v: xsimd's comparison is an ordered one on some tiers, false for NaN.
+inline xsimd::batch_bool<float> is_nan(VecF v) { return xsimd::isnan(v); }
+
+inline VecI to_int(VecF v) { return xsimd::to_int(v); }  // truncates
+inline VecF to_float(VecI v) { return xsimd::to_float(v); }
 
 inline VecF fma(VecF a, VecF b, VecF c) { return xsimd::fma(a, b, c); }  // a * b + c
 

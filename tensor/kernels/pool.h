@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "tensor/simd/dispatch.h"
+
+namespace nibble {
+
+// Max pooling of one channel of float32 images that lie next to each other; strides in floats.
+struct DirectPool {
+  std::ptrdiff_t images;
+  std::ptrdiff_t h, w, oh, ow;
+  std::ptrdiff_t r, s;  // window
+  std::ptrdiff_t stride_h, stride_w, padding_h, padding_w, dilation_h, dilation_w;
+  std::ptrdiff_t x_h, x_w, y_h, y_w;  // strides; `indices` has those of y
+};
+
+struct PoolKernels {
+  void (*max_pool)(const DirectPool& pool, const float* x, float* y, std::int32_t* indices) noexcept;
+  // Windows must not overlap. Writes every position of grad_x that a window covers, and no other.
+  void (*max_pool_backward)(const DirectPool& pool, const float* grad_y, const std::int32_t* indices,
+                            float* grad_x) noexcept;
+};
+
+NIBBLE_DECLARE_KERNELS(PoolKernels, pool_kernels)
+
+}  // namespace nibble

@@ -1,0 +1,35 @@
+#include "autograd/ops_matmul.h"
+
+#include "autograd/node.h"
+#include "tensor/matmul.h"
+#include "tensor/reduce.h"
+
+namespace nibble {
+
+Variable matmul(const Variable& a, const Variable& b) {
+  return make_op(
+      "matmul", matmul(a.value(), b.value()), {a, b},
+      [a = SavedTensor(a.value()), b = SavedTensor(b.value())](const Tensor& grad, const Needs& needs) {
+        Grads grads(2);
+        if (needs[0]) grads[0] = matmul(grad, b.get().transpose(-1, -2));
+        if (needs[1]) grads[1] = matmul(a.get().transpose(-1, -2), grad);
+        return grads;
+      });
+}
+
+Variable linear(const Variable& x, const Variable& weight, const Variable& bias) {
+  const Tensor y = linear(x.value(), weight.value(), bias.defined() ? bias.value() : Tensor());
+  const auto backward = [x = SavedTensor(x.value()), weight = SavedTensor(weight.value())](
+                            const Tensor& grad, const Needs& needs) {
+    Grads grads(needs.size());
+    const Tensor rows = grad.reshape({-1, weight.get().size(0)});
+    if (needs[0]) grads[0] = matmul(grad, weight.get());
+    if (needs[1]) grads[1] = matmul(rows.transpose(0, 1), x.get().reshape({-1, weight.get().size(1)}));
+    if (needs.size() > 2 && needs[2]) grads[2] = sum(rows, {0});
+    return grads;
+  };
+  if (bias.defined()) return make_op("linear", y, {x, weight, bias}, backward);
+  return make_op("linear", y, {x, weight}, backward);
+}
+
+}  // namespace nibble

@@ -1,21 +1,180 @@
 #include "tensor/gemm.h"
 
+#include <algorithm>
+
 #include "tensor/check.h"
-#include "tensor/kernels/reference.h"
+#include "tensor/kernels/gemm.h"
+#include "tensor/parallel.h"
+#include "tensor/storage.h"
 
 namespace nibble {
+namespace {
+
+// Cache blocks: a panel of b (kDepth x tile width) stays in L1, a block of a (kRowsPerBlock x kDepth) in L2.
+constexpr std::int64_t kDepth = 256;
+constexpr std::int64_t kRowsPerBlock = 252;
+constexpr std::int64_t kColsPerBlock = 2048;
+// From so many tiles side by side on, a packed operand pays for its packing.
+constexpr std::int64_t kTilesWorthPacking = 4;
+constexpr std::int64_t kWorkPerThread = 1 << 20;  // multiplications
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+struct Problem {
+  std::int64_t m, n, k;
+  MatrixRef<const float> a, b;
+  MatrixRef<float> c;  // col_stride 1
+  GemmOptions options;
+
+  Problem transposed() const {
+    GemmOptions swapped = options;
+    std::swap(swapped.row_bias, swapped.col_bias);
+    return {n, m, k, b.transposed(), a.transposed(), c.transposed(), swapped};
+  }
+
+  // Rows [i, i + rows) and columns [j, j + cols) of the result.
+  Problem part(std::int64_t i, std::int64_t rows, std::int64_t j, std::int64_t cols) const {
+    Problem result = *this;
+    result.m = rows, result.n = cols;
+    result.a.data += i * a.row_stride;
+    result.b.data += j * b.col_stride;
+    result.c.data += i * c.row_stride + j * c.col_stride;
+    if (options.row_bias != nullptr) result.options.row_bias += i;
+    if (options.col_bias != nullptr) result.options.col_bias += j;
+    return result;
+  }
+
+  // Step `index` of `steps` through k.
+  Problem slice(std::int64_t index, std::int64_t steps) const {
+    const std::int64_t depth = divide_up(k, steps), first = std::min(k, index * depth);
+    Problem result = *this;
+    result.k = std::min(depth, k - first);
+    result.a.data += first * a.col_stride;
+    result.b.data += first * b.row_stride;
+    if (index > 0) result.options.accumulate = true;
+    if (index + 1 < steps)
+      result.options.row_bias = result.options.col_bias = nullptr, result.options.relu = false;
+    return result;
+  }
+};
+
+class Engine {
+ public:
+  // Scratch memory for both operands of one cache block.
+  Engine(const GemmKernels& kernels, const Problem& whole)
+      : kernels_(kernels),
+        rows_(static_cast<std::int64_t>(kernels.rows)),
+        cols_(static_cast<std::int64_t>(kernels.cols)),
+        lanes_(static_cast<std::int64_t>(kernels.lanes)) {
+    const std::int64_t depth = std::min(whole.k, kDepth);
+    const std::int64_t a = std::min(whole.m, kRowsPerBlock) * depth;
+    const std::int64_t b = divide_up(std::min(whole.n, kColsPerBlock), cols_) * cols_ * depth;
+    a_offset_ = divide_up(b, 16) * 16;
+    scratch_ = Storage::allocate(static_cast<std::size_t>(a_offset_ + a) * sizeof(float));
+  }
+
+  void run(const Problem& whole) {
+    const std::int64_t steps = std::max<std::int64_t>(1, divide_up(whole.k, kDepth));
+    for (std::int64_t j = 0; j < whole.n; j += kColsPerBlock) {
+      const Problem columns = whole.part(0, whole.m, j, std::min(kColsPerBlock, whole.n - j));
+      for (std::int64_t step = 0; step < steps; ++step) run_columns(columns.slice(step, steps));
+    }
+  }
+
+ private:
+  float* packed_b() { return reinterpret_cast<float*>(scratch_->data()); }
+  float* packed_a() { return packed_b() + a_offset_; }
+
+  // Vectors that a panel of n columns fills, in elements.
+  std::int64_t padded(std::int64_t n) const { return n <= lanes_ ? lanes_ : cols_; }
+
+  void run_columns(const Problem& p) {
+    const bool pack_all = p.b.col_stride != 1 || p.m > kTilesWorthPacking * rows_;
+    for (std::int64_t j = 0; j < p.n; j += cols_) {
+      const std::int64_t n = std::min(cols_, p.n - j);
+      if (pack_all || n < padded(n))
+        kernels_.pack(p.b.data + j * p.b.col_stride, p.b.col_stride, p.b.row_stride,
+                      static_cast<std::size_t>(n), static_cast<std::size_t>(p.k),
+                      static_cast<std::size_t>(padded(n)), packed_b() + j * p.k);
+    }
+    const std::int64_t blocks = divide_up(p.m, kRowsPerBlock);
+    for (std::int64_t block = 0; block < blocks; ++block) {
+      const std::int64_t i = p.m * block / blocks;
+      run_block(p.part(i, p.m * (block + 1) / blocks - i, 0, p.n), pack_all);
+    }
+  }
+
+  void run_block(const Problem& p, bool b_packed) {
+    const std::int64_t tiles = divide_up(p.m, rows_);
+    const bool a_packed = p.a.row_stride == 1 ? p.n > kTilesWorthPacking * cols_ && p.a.col_stride != p.m
+                                              : p.n > kTilesWorthPacking * cols_;
+    const auto begin = [&](std::int64_t tile) { return p.m * tile / tiles; };
+    if (a_packed)
+      for (std::int64_t tile = 0; tile < tiles; ++tile) {
+        const std::int64_t i = begin(tile), rows = begin(tile + 1) - i;
+        kernels_.pack(p.a.data + i * p.a.row_stride, p.a.row_stride, p.a.col_stride,
+                      static_cast<std::size_t>(rows), static_cast<std::size_t>(p.k),
+                      static_cast<std::size_t>(rows), packed_a() + i * p.k);
+      }
+    for (std::int64_t j = 0; j < p.n; j += cols_) {
+      const std::int64_t n = std::min(cols_, p.n - j);
+      const bool packed = b_packed || n < padded(n);
+      for (std::int64_t tile = 0; tile < tiles; ++tile) {
+        const std::int64_t i = begin(tile), rows = begin(tile + 1) - i;
+        kernels_.tile(static_cast<std::size_t>(rows),
+                      {.k = static_cast<std::size_t>(p.k),
+                       .a = a_packed ? packed_a() + i * p.k : p.a.data + i * p.a.row_stride,
+                       .a_row = a_packed ? 1 : p.a.row_stride,
+                       .a_k = a_packed ? rows : p.a.col_stride,
+                       .b = packed ? packed_b() + j * p.k : p.b.data + j,
+                       .b_k = packed ? padded(n) : p.b.row_stride,
+                       .c = p.c.data + i * p.c.row_stride + j,
+                       .c_row = p.c.row_stride,
+                       .cols = static_cast<std::size_t>(n),
+                       .accumulate = p.options.accumulate,
+                       .row_bias = p.options.row_bias == nullptr ? nullptr : p.options.row_bias + i,
+                       .col_bias = p.options.col_bias == nullptr ? nullptr : p.options.col_bias + j,
+                       .relu = p.options.relu});
+      }
+    }
+  }
+
+  const GemmKernels& kernels_;
+  const std::int64_t rows_, cols_, lanes_;
+  std::int64_t a_offset_;
+  std::shared_ptr<Storage> scratch_;
+};
+
+void run_parallel(const GemmKernels& kernels, const Problem& p) {
+  const std::int64_t rows = static_cast<std::int64_t>(kernels.rows);
+  const std::int64_t cols = static_cast<std::int64_t>(kernels.cols);
+  const std::int64_t row_tiles = divide_up(p.m, rows), col_tiles = divide_up(p.n, cols);
+  const bool by_rows = row_tiles > col_tiles;
+  const std::int64_t tiles = std::max(row_tiles, col_tiles), unit = by_rows ? rows : cols;
+  const std::int64_t work = std::max<std::int64_t>(1, unit * (by_rows ? p.n : p.m) * p.k);
+  parallel_for(tiles, divide_up(kWorkPerThread, work), [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t first = begin * unit, count = std::min(end * unit, by_rows ? p.m : p.n) - first;
+    const Problem part = by_rows ? p.part(first, count, 0, p.n) : p.part(0, p.m, first, count);
+    Engine(kernels, part).run(part);
+  });
+}
+
+}  // namespace
 
 void gemm(std::int64_t m, std::int64_t n, std::int64_t k, MatrixRef<const float> a, MatrixRef<const float> b,
           MatrixRef<float> c, const GemmOptions& options) {
-  reference::gemm<float, double>(m, n, k, a.data, a.row_stride, a.col_stride, b.data, b.row_stride,
-                                 b.col_stride, c.data, c.row_stride, c.col_stride, options.accumulate);
-  for (std::int64_t i = 0; i < m; ++i)
-    for (std::int64_t j = 0; j < n; ++j) {
-      float& value = c.data[i * c.row_stride + j * c.col_stride];
-      if (options.row_bias != nullptr) value += options.row_bias[i];
-      if (options.col_bias != nullptr) value += options.col_bias[j];
-      if (options.relu && value < 0) value = 0;
-    }
+  gemm(gemm_kernels(), m, n, k, a, b, c, options);
+}
+
+void gemm(const GemmKernels& kernels, std::int64_t m, std::int64_t n, std::int64_t k,
+          MatrixRef<const float> a, MatrixRef<const float> b, MatrixRef<float> c,
+          const GemmOptions& options) {
+  if (m <= 0 || n <= 0) return;
+  const Problem problem{m, n, k, a, b, c, options};
+  const bool by_rows = c.col_stride == 1 || n == 1, by_cols = c.row_stride == 1 || m == 1;
+  NIBBLE_CHECK(by_rows || by_cols, "gemm: the result has strides ", c.row_stride, " and ", c.col_stride,
+               ", expected one of them to be 1");
+  run_parallel(kernels, by_rows && !(by_cols && m > n) ? problem : problem.transposed());
 }
 
 }  // namespace nibble

@@ -27,4 +27,10 @@ struct GemmOptions {
 void gemm(std::int64_t m, std::int64_t n, std::int64_t k, MatrixRef<const float> a, MatrixRef<const float> b,
           MatrixRef<float> c, const GemmOptions& options = {});
 
+// The same on the kernels of a tier that is not the active one.
+struct GemmKernels;
+void gemm(const GemmKernels& kernels, std::int64_t m, std::int64_t n, std::int64_t k,
+          MatrixRef<const float> a, MatrixRef<const float> b, MatrixRef<float> c,
+          const GemmOptions& options = {});
+
 }  // namespace nibble

@@ -20,16 +20,24 @@ inline void store(float* p, VecF v) { v.store_unaligned(p); }
 
 // The first n < kLanes elements; the others are `fill`. Reads no byte beyond them.
 inline VecF load_partial(const float* p, std::size_t n, float fill = 0.0f) {
+#if defined(__AVX512F__)
+  return _mm512_mask_loadu_ps(_mm512_set1_ps(fill), static_cast<__mmask16>((1u << n) - 1u), p);
+#else
   alignas(64) float buffer[kLanes];
   VecF(fill).store_aligned(buffer);
   std::memcpy(buffer, p, n * sizeof(float));
   return VecF::load_aligned(buffer);
+#endif
 }
 
 inline void store_partial(float* p, VecF v, std::size_t n) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1u), v);
+#else
   alignas(64) float buffer[kLanes];
   v.store_aligned(buffer);
   std::memcpy(p, buffer, n * sizeof(float));
+#endif
 }
 
 // Not v != v: xsimd's comparison is an ordered one on some tiers, false for NaN.
@@ -47,6 +55,24 @@ inline float reduce_add(VecF v) {
   for (std::size_t half = kLanes / 2; half > 0; half /= 2)
     for (std::size_t i = 0; i < half; ++i) lane[i] += lane[i + half];
   return lane[0];
+}
+
+// Four lanes, whatever the tier: the unit of transposition.
+#if defined(__x86_64__)
+using Vec4 = xsimd::batch<float, xsimd::sse2>;
+#else
+using Vec4 = VecF;
+#endif
+
+// to[j * to_step + i] = from[i * from_step + j] for i and j below 4.
+inline void transpose_4x4(const float* from, std::size_t from_step, float* to, std::size_t to_step) {
+  const Vec4 r0 = Vec4::load_unaligned(from), r1 = Vec4::load_unaligned(from + from_step),
+             r2 = Vec4::load_unaligned(from + 2 * from_step), r3 = Vec4::load_unaligned(from + 3 * from_step);
+  const Vec4 lo02 = zip_lo(r0, r2), hi02 = zip_hi(r0, r2), lo13 = zip_lo(r1, r3), hi13 = zip_hi(r1, r3);
+  zip_lo(lo02, lo13).store_unaligned(to);
+  zip_hi(lo02, lo13).store_unaligned(to + to_step);
+  zip_lo(hi02, hi13).store_unaligned(to + 2 * to_step);
+  zip_hi(hi02, hi13).store_unaligned(to + 3 * to_step);
 }
 
 }  // namespace

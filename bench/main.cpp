@@ -1,0 +1,21 @@
+#include <exception>
+#include <iostream>
+
+#include "bench/measure.h"
+#include "tensor/simd/isa.h"
+
+int main(int argc, char** argv) {
+  try {
+    benchmark::AddCustomContext("isa", nibble::name_of(nibble::active_isa()));
+    nibble::bench::register_sgemm();
+    nibble::bench::register_elementwise();
+    benchmark::Initialize(&argc, argv);
+    if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+    benchmark::RunSpecifiedBenchmarks();
+    benchmark::Shutdown();
+  } catch (const std::exception& error) {
+    std::cerr << "nibble_bench: " << error.what() << '\n';
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <benchmark/benchmark.h>
+
+#include <functional>
+#include <string>
+
+#include "tensor/parallel.h"
+
+namespace nibble::bench {
+
+// One function per kernel family, called by main: names and sizes are plain parts of the registered name.
+void register_sgemm();
+void register_elementwise();
+
+// Registers `name`/threads:T. `make` builds the operands and returns the call to be timed; it runs only when
+// the benchmark does. `work` is per call, `unit` GFLOPS or GB/s.
+inline void add(const std::string& name, int threads, const char* unit, double work,
+                std::function<std::function<void()>()> make) {
+  benchmark::RegisterBenchmark(
+      (name + "/threads:" + std::to_string(threads)).c_str(), [=](benchmark::State& state) {
+        const int before = num_threads();
+        set_num_threads(threads);
+        const std::function<void()> call = make();
+        for (auto _ : state) call();
+        state.counters[unit] = benchmark::Counter(work * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+        set_num_threads(before);
+      });
+}
+
+}  // namespace nibble::bench

@@ -1,0 +1,122 @@
+#include "tensor/kernels/gemm.h"
+
+#include <utility>
+
+#include "tensor/kernels/pack.h"
+#include "tensor/simd/vec.h"
+
+namespace nibble::NIBBLE_TIER {
+namespace {
+
+// The accumulators, one row of b and one broadcast element of a fill the register file.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr std::size_t kRows = 14;
+#else
+constexpr std::size_t kRows = 6;
+#endif
+constexpr std::size_t kVecs = 2;
+
+template <class F, std::size_t... I>
+[[gnu::always_inline]] inline void unroll(std::index_sequence<I...>, F f) {
+  (f(std::integral_constant<std::size_t, I>{}), ...);
+}
+
+// Elements of a in one column of the tile. Unit row stride: packed, or stored by columns.
+template <std::size_t M>
+struct UnitRows {
+  const float* p;
+  std::ptrdiff_t k_stride;
+
+  explicit UnitRows(const GemmTile& t) : p(t.a), k_stride(t.a_k) {}
+  template <std::size_t I>
+  float get() const {
+    return p[I];
+  }
+  void next() { p += k_stride; }
+};
+
+// One pointer for every four rows: a pointer a row would not fit into the registers.
+template <std::size_t M>
+struct StridedRows {
+  const float* p[(M + 3) / 4];
+  std::ptrdiff_t row, row3, k_stride;
+
+  explicit StridedRows(const GemmTile& t) : row(t.a_row), row3(3 * t.a_row), k_stride(t.a_k) {
+    for (std::size_t i = 0; i < (M + 3) / 4; ++i) p[i] = t.a + static_cast<std::ptrdiff_t>(4 * i) * row;
+  }
+  template <std::size_t I>
+  float get() const {
+    return p[I / 4][I % 4 == 3 ? row3 : static_cast<std::ptrdiff_t>(I % 4) * row];
+  }
+  void next() {
+    for (const float*& each : p) each += k_stride;
+  }
+};
+
+template <std::size_t M, std::size_t V, template <std::size_t> class Rows>
+void run_tile(const GemmTile& t) {
+  constexpr auto rows = std::make_index_sequence<M>{};
+  constexpr auto vecs = std::make_index_sequence<V>{};
+  VecF acc[M][V];
+  unroll(rows, [&](auto i) { unroll(vecs, [&](auto v) { acc[i][v] = VecF(0.0f); }); });
+  Rows<M> a(t);
+  const float* b = t.b;
+  for (std::size_t p = 0; p < t.k; ++p) {
+    VecF row[V];
+    unroll(vecs, [&](auto v) { row[v] = load(b + v * kLanes); });
+    unroll(rows, [&](auto i) {
+      const VecF x(a.template get<i>());
+      unroll(vecs, [&](auto v) { acc[i][v] = fma(x, row[v], acc[i][v]); });
+    });
+    a.next();
+    b += t.b_k;
+  }
+
+  const std::size_t tail = t.cols - (V - 1) * kLanes;  // columns in the last vector
+  const auto load_columns = [&](const float* p, std::size_t v) {
+    return v + 1 < V || tail == kLanes ? load(p + v * kLanes) : load_partial(p + v * kLanes, tail);
+  };
+  unroll(rows, [&](auto i) {
+    float* const c = t.c + static_cast<std::ptrdiff_t>(i) * t.c_row;
+    unroll(vecs, [&](auto v) {
+      VecF value = acc[i][v];
+      if (t.accumulate) value = load_columns(c, v) + value;
+      if (t.row_bias != nullptr) value = value + VecF(t.row_bias[i]);
+      if (t.col_bias != nullptr) value = value + load_columns(t.col_bias, v);
+      if (t.relu) value = select(value <= VecF(0.0f), VecF(0.0f), value);
+      if (v + 1 < V || tail == kLanes)
+        store(c + v * kLanes, value);
+      else
+        store_partial(c + v * kLanes, value, tail);
+    });
+  });
+}
+
+using Tile = void (*)(const GemmTile&);
+
+template <std::size_t V, template <std::size_t> class Rows, std::size_t... M>
+Tile pick(std::size_t rows, std::index_sequence<M...>) {
+  static constexpr Tile kTiles[] = {run_tile<M + 1, V, Rows>...};
+  return kTiles[rows - 1];
+}
+
+void tile(std::size_t rows, const GemmTile& t) noexcept {
+  constexpr auto all = std::make_index_sequence<kRows>{};
+  const bool narrow = t.cols <= kLanes;
+  if (t.a_row == 1)
+    (narrow ? pick<1, UnitRows>(rows, all) : pick<kVecs, UnitRows>(rows, all))(t);
+  else
+    (narrow ? pick<1, StridedRows>(rows, all) : pick<kVecs, StridedRows>(rows, all))(t);
+}
+
+}  // namespace
+
+extern const GemmKernels gemm_kernels = {
+    .lanes = kLanes,
+    .rows = kRows,
+    .cols = kVecs * kLanes,
+    .tile = tile,
+    .pack = pack,
+};
+
+}  // namespace nibble::NIBBLE_TIER

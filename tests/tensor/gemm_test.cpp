@@ -1,0 +1,161 @@
+#include "tensor/gemm.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "tensor/kernels/gemm.h"
+#include "tests/support/catch.h"
+#include "tests/support/guarded_buffer.h"
+
+using namespace nibble;
+using nibble::test::GuardedBuffer;
+
+namespace {
+
+using Index = std::int64_t;
+
+// A matrix in a buffer that ends at a page without access.
+struct Matrix {
+  Index rows, cols, row_stride, col_stride;
+  GuardedBuffer<float> buffer;
+
+  // `gap` more elements than needed lie between two lines.
+  Matrix(Index m, Index n, bool by_cols, Index gap)
+      : rows(m),
+        cols(n),
+        row_stride(by_cols ? 1 : n + gap),
+        col_stride(by_cols ? m + gap : 1),
+        buffer(m * n == 0 ? 0 : static_cast<std::size_t>((m - 1) * row_stride + (n - 1) * col_stride + 1)) {}
+
+  void fill(std::mt19937& rng) {
+    std::uniform_real_distribution<float> value(-1, 1);
+    for (float& each : buffer) each = value(rng);
+  }
+  MatrixRef<float> ref() { return {buffer.data(), row_stride, col_stride}; }
+  MatrixRef<const float> view() const { return {buffer.data(), row_stride, col_stride}; }
+  float at(Index i, Index j) const {
+    return buffer[static_cast<std::size_t>(i * row_stride + j * col_stride)];
+  }
+};
+
+struct Case {
+  Index m, n, k;
+  unsigned layout;  // bit 0 to 2: a, b, c by columns
+  Index gap;
+  bool accumulate = false, bias = false, relu = false;
+};
+
+void check(const GemmKernels& kernels, const Case& t, std::mt19937& rng) {
+  INFO(t.m << 'x' << t.n << 'x' << t.k << " layout " << t.layout << " gap " << t.gap << " accumulate "
+           << t.accumulate << " bias " << t.bias);
+  Matrix a(t.m, t.k, t.layout & 1, t.gap), b(t.k, t.n, t.layout & 2, t.gap), c(t.m, t.n, t.layout & 4, t.gap);
+  a.fill(rng), b.fill(rng), c.fill(rng);
+  GuardedBuffer<float> row_bias(static_cast<std::size_t>(t.m)), col_bias(static_cast<std::size_t>(t.n));
+  for (float& each : row_bias) each = 0.25f * static_cast<float>(&each - row_bias.data() + 1);
+  for (float& each : col_bias) each = -0.5f * static_cast<float>(&each - col_bias.data() + 1);
+
+  std::vector<double> expected(static_cast<std::size_t>(t.m * t.n));
+  for (Index i = 0; i < t.m; ++i)
+    for (Index j = 0; j < t.n; ++j) {
+      double sum = t.accumulate ? c.at(i, j) : 0;
+      for (Index p = 0; p < t.k; ++p)
+        sum += static_cast<double>(a.at(i, p)) * static_cast<double>(b.at(p, j));
+      if (t.bias)
+        sum += static_cast<double>(row_bias[static_cast<std::size_t>(i)]) +
+               static_cast<double>(col_bias[static_cast<std::size_t>(j)]);
+      expected[static_cast<std::size_t>(i * t.n + j)] = t.relu ? std::max(sum, 0.0) : sum;
+    }
+  const std::vector<float> before(c.buffer.begin(), c.buffer.end());
+  gemm(kernels, t.m, t.n, t.k, a.view(), b.view(), c.ref(),
+       {.accumulate = t.accumulate,
+        .row_bias = t.bias ? row_bias.data() : nullptr,
+        .col_bias = t.bias ? col_bias.data() : nullptr,
+        .relu = t.relu});
+
+  double worst = 0;
+  for (Index i = 0; i < t.m; ++i)
+    for (Index j = 0; j < t.n; ++j) {
+      const double e = expected[static_cast<std::size_t>(i * t.n + j)];
+      // Products are below 1: a sum of k of them is off by at most k roundings of a value below k.
+      const double bound =
+          6e-8 * (static_cast<double>(t.k) * std::sqrt(static_cast<double>(t.k)) + 4 + 4 * std::abs(e));
+      worst = std::max(worst, std::abs(static_cast<double>(c.at(i, j)) - e) / bound);
+    }
+  REQUIRE(worst <= 1);
+  // What lies between the lines of c is not ours.
+  const Index line = t.layout & 4 ? t.m : t.n, step = line + t.gap;
+  for (std::size_t i = 0; i < before.size(); ++i)
+    if (static_cast<Index>(i) % step >= line) REQUIRE(before[i] == c.buffer[i]);
+}
+
+}  // namespace
+
+TEST_CASE("gemm agrees with the sum in float64 for every small size, on every tier", "[tiers]") {
+  for (Isa isa : supported_isas()) {
+    INFO(name_of(isa));
+    std::mt19937 rng(1);
+    for (Index m = 1; m <= 17; ++m)
+      for (Index n = 1; n <= 17; ++n)
+        for (Index k = 0; k <= 17; k += k < 5 ? 1 : 4)
+          check(gemm_kernels(isa),
+                {m, n, k, static_cast<unsigned>(m + 3 * n + 5 * k) % 8, (m + k) % 2 * 3, (n + k) % 3 == 0,
+                 (m + n) % 2 == 0, k % 2 == 0},
+                rng);
+  }
+}
+
+TEST_CASE("gemm at the borders of tiles and cache blocks, on every tier", "[tiers]") {
+  for (Isa isa : supported_isas()) {
+    INFO(name_of(isa));
+    std::mt19937 rng(2);
+    for (unsigned layout = 0; layout < 8; ++layout)
+      for (const auto& [m, n, k] : std::vector<std::array<Index, 3>>{{64, 10, 784},
+                                                                     {64, 784, 10},
+                                                                     {10, 784, 64},
+                                                                     {8, 2100, 9},
+                                                                     {255, 33, 257},
+                                                                     {31, 65, 512},
+                                                                     {253, 131, 40},
+                                                                     {1, 200, 300},
+                                                                     {200, 1, 300},
+                                                                     {1, 1, 1000}})
+        check(gemm_kernels(isa), {m, n, k, layout, layout % 3, layout % 2 == 0, layout > 3, layout % 4 == 1},
+              rng);
+  }
+}
+
+TEST_CASE("an element has the same bits wherever it lies and however the operands are stored", "[tiers]") {
+  const Index m = 61, n = 75, k = 300;
+  for (Isa isa : supported_isas()) {
+    INFO(name_of(isa));
+    const GemmKernels& kernels = gemm_kernels(isa);
+    std::mt19937 rng(3);
+    Matrix a(m, k, false, 0), b(k, n, false, 0), c(m, n, false, 0);
+    a.fill(rng), b.fill(rng);
+    gemm(kernels, m, n, k, a.view(), b.view(), c.ref());
+    std::vector<float> turned(static_cast<std::size_t>(m * n));
+    gemm(kernels, m, n, k, a.view(), b.view(), {turned.data(), 1, m});
+    Index different = 0;
+    for (Index i = 0; i < m; ++i)
+      for (Index j = 0; j < n; ++j) different += c.at(i, j) != turned[static_cast<std::size_t>(j * m + i)];
+    CHECK(different == 0);
+    for (Index i = 0; i < m; i += 7)
+      for (Index j = 0; j < n; j += 5) {
+        float one = 0;
+        const MatrixRef<const float> ra{a.buffer.data() + i * k, k, 1}, rb{b.buffer.data() + j, n, 1};
+        gemm(kernels, 1, 1, k, ra, rb, {&one, 1, 1});
+        different += one != c.at(i, j);
+      }
+    CHECK(different == 0);
+  }
+}
+
+TEST_CASE("gemm wants a unit stride in its result") {
+  std::vector<float> x(64);
+  CHECK_THROWS_WITH(gemm(2, 2, 2, {x.data(), 2, 1}, {x.data(), 2, 1}, {x.data() + 20, 8, 2}),
+                    "gemm: the result has strides 8 and 2, expected one of them to be 1");
+}

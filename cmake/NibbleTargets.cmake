@@ -49,8 +49,10 @@ function(nibble_kernels library)
     target_link_libraries(${objects} PRIVATE xsimd)
     # xsimd gets a namespace of its own per tier, so that the linker never merges inline functions that
     # were compiled for different instruction sets. -O2 everywhere: at -O0 such helpers would leak out.
+    # GCC 12 finds its own _mm512_undefined_ps() uninitialized (GCC bug 105593).
     target_compile_options(${objects} PRIVATE ${NIBBLE_TIER_FLAGS_${tier}} -O2
-                                              $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+                                              $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>
+                                              $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized>)
     target_compile_definitions(${objects} PRIVATE NIBBLE_TIER=${tier} xsimd=xsimd_${tier})
     set_target_properties(${objects} PROPERTIES NIBBLE_TIER ${tier})
     set_property(GLOBAL APPEND PROPERTY NIBBLE_KERNEL_LIBRARIES ${objects})

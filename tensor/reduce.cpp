@@ -1,12 +1,17 @@
 #include "tensor/reduce.h"
 
-#include <cmath>
-#include <limits>
+#include <algorithm>
+#include <vector>
 
 #include "tensor/factory.h"
+#include "tensor/kernels/elementwise.h"
+#include "tensor/kernels/reduce.h"
 #include "tensor/kernels/reference.h"
 #include "tensor/layout.h"
 #include "tensor/loop.h"
+
+#define NIBBLE_TIER reference
+#include "tensor/kernels/elementwise_ops.h"
 
 namespace nibble {
 namespace {
@@ -57,6 +62,8 @@ struct SumPlan {
 
 template <class T>
 Sum<T> sum_run(const T* x, std::int64_t step, std::int64_t n) {
+  if constexpr (std::is_same_v<T, float>)
+    if (step == 1) return static_cast<double>(reduce_kernels().sum(x, static_cast<std::size_t>(n)));
   return reference::sum<T, Sum<T>>(x, step, n);
 }
 
@@ -89,6 +96,8 @@ void sum_rows_to_elements(const SumPlan& plan, const T* x, T* out) {
 
 template <class T>
 void add_row(const T* x, std::int64_t step, T* total, std::int64_t n) {
+  if constexpr (std::is_same_v<T, float>)
+    if (step == 1) return elementwise_kernels().add(total, 1, x, 1, total, static_cast<std::size_t>(n));
   for (std::int64_t i = 0; i < n; ++i) total[i] += x[i * step];
 }
 
@@ -175,34 +184,29 @@ T fold(const Tensor& x, Run run, Combine combine) {
   return result;
 }
 
-template <class T>
-T greater_of(T a, T b) {
-  return b > a || b != b ? b : a;
-}
-template <class T>
-T lesser_of(T a, T b) {
-  return b < a || b != b ? b : a;
-}
-template <class T>
-T magnitude(T x) {
-  return x < T{0} ? static_cast<T>(-x) : x;
-}
+struct Same {
+  template <class T>
+  T operator()(T x) const {
+    return x;
+  }
+};
 
-template <class Combine>
-Tensor extremum(const char* name, const Tensor& x, Combine combine) {
-  NIBBLE_CHECK(x.defined() && x.numel() > 0, name, ": empty tensor");
+using ExtremumKernel = float (*)(const float*, std::size_t) noexcept;
+
+// x[0] joined with the others by `combine`, which hands on a NaN; `map` comes first.
+template <class Map, class Combine>
+Tensor extremum(const Tensor& x, ExtremumKernel kernel, Map map, Combine combine) {
   Tensor out = empty({}, x.dtype());
   visit(x.dtype(), [&](auto type) {
     using T = decltype(type);
-    *out.mutable_data<T>() = fold<T>(
-        x,
-        [&](const T* p, std::int64_t step, std::int64_t n) {
-          T result = p[0];
-          for (std::int64_t i = 1; i < n; ++i)
-            result = result != result ? result : combine(result, p[i * step]);
-          return result;
-        },
-        [&](T a, T b) { return a != a ? a : combine(a, b); });
+    const auto run = [&](const T* p, std::int64_t step, std::int64_t n) {
+      if constexpr (std::is_same_v<T, float>)
+        if (step == 1) return kernel(p, static_cast<std::size_t>(n));
+      T result = map(p[0]);
+      for (std::int64_t i = 1; i < n; ++i) result = combine(result, map(p[i * step]));
+      return result;
+    };
+    *out.mutable_data<T>() = fold<T>(x, run, combine);
   });
   return out;
 }
@@ -266,30 +270,19 @@ MaxResult max(const Tensor& x, int dim, bool keepdim) {
 Tensor argmax(const Tensor& x, int dim) { return max(x, dim).indices; }
 
 Tensor max(const Tensor& x) {
-  return extremum("max", x, [](auto a, auto b) { return greater_of(a, b); });
+  NIBBLE_CHECK(x.defined() && x.numel() > 0, "max: empty tensor");
+  return extremum(x, reduce_kernels().max, Same{}, reference::Maximum{});
 }
 
 Tensor min(const Tensor& x) {
-  return extremum("min", x, [](auto a, auto b) { return lesser_of(a, b); });
+  NIBBLE_CHECK(x.defined() && x.numel() > 0, "min: empty tensor");
+  return extremum(x, reduce_kernels().min, Same{}, reference::Minimum{});
 }
 
 Tensor abs_max(const Tensor& x) {
   NIBBLE_CHECK(x.defined(), "abs_max: undefined tensor");
   if (x.numel() == 0) return scalar(0, x.dtype());
-  Tensor out = empty({}, x.dtype());
-  visit(x.dtype(), [&](auto type) {
-    using T = decltype(type);
-    *out.mutable_data<T>() = fold<T>(
-        x,
-        [](const T* p, std::int64_t step, std::int64_t n) {
-          T result{0};
-          for (std::int64_t i = 0; i < n; ++i)
-            result = result != result ? result : greater_of(result, magnitude(p[i * step]));
-          return result;
-        },
-        [](T a, T b) { return a != a ? a : greater_of(a, b); });
-  });
-  return out;
+  return extremum(x, reduce_kernels().abs_max, reference::Abs{}, reference::Maximum{});
 }
 
 Tensor sum_to(const Tensor& x, const Shape& shape) {

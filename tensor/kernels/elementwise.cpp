@@ -1,8 +1,7 @@
 #include "tensor/kernels/elementwise.h"
 
-#include "tensor/simd/vec.h"
-//
 #include "tensor/kernels/elementwise_ops.h"
+#include "tensor/simd/vec.h"
 
 namespace nibble::NIBBLE_TIER {
 namespace {

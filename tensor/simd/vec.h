@@ -48,13 +48,19 @@ inline VecF to_float(VecI v) { return xsimd::to_float(v); }
 
 inline VecF fma(VecF a, VecF b, VecF c) { return xsimd::fma(a, b, c); }  // a * b + c
 
-// Sum of the lanes, by halving: the same order for every call. (xsimd renamed hadd to reduce_add in 9.0.)
-inline float reduce_add(VecF v) {
+// Joins the lanes by halving, in the same order for every call.
+template <class Op>
+float reduce(VecF v, Op op) {
   alignas(64) float lane[kLanes];
   v.store_aligned(lane);
   for (std::size_t half = kLanes / 2; half > 0; half /= 2)
-    for (std::size_t i = 0; i < half; ++i) lane[i] += lane[i + half];
+    for (std::size_t i = 0; i < half; ++i) lane[i] = op(lane[i], lane[i + half]);
   return lane[0];
+}
+
+// xsimd renamed its own, hadd, to reduce_add in 9.0.
+inline float reduce_add(VecF v) {
+  return reduce(v, [](float a, float b) { return a + b; });
 }
 
 // Four lanes, whatever the tier: the unit of transposition.

@@ -2,6 +2,7 @@
 
 #include "tensor/factory.h"
 #include "tensor/kernels/elementwise.h"
+#include "tensor/layout.h"
 #include "tensor/loop.h"
 
 #define NIBBLE_TIER reference
@@ -10,33 +11,31 @@
 namespace nibble {
 namespace {
 
-// Dense in the order of x's dimensions when x has no gaps and no broadcast dimension; contiguous otherwise.
-Strides dense_strides_like(const Tensor& x) {
-  Shape sizes = x.shape();
-  std::array<Strides, 1> strides{x.strides()};
-  const auto loop = make_loop<1>(sizes, strides);
-  return loop.outer.empty() && loop.step[0] == 1 && loop.row == x.numel() ? x.strides()
-                                                                          : contiguous_strides(x.shape());
+// The kernels take operands whose elements lie back to back along a row, or (binary ones) stay the same.
+bool steps_fit(std::int64_t row, std::int64_t step, bool zero_too) {
+  return row == 1 || step == 1 || (zero_too && step == 0);
 }
 
-Tensor dense_like(const Tensor& x) {
-  const Tensor block = empty({x.numel()}, x.dtype());
-  return Tensor(block.storage(), x.shape(), dense_strides_like(x), 0, x.dtype());
-}
-
-// The kernels want unit (or zero) steps within a row.
-Tensor with_unit_steps(const Tensor& x, const Shape& shape) {
-  return x.shape() == shape ? x.contiguous() : x.contiguous().broadcast_to(shape);
+bool is_broadcast(const Tensor& x) {
+  for (int i = 0; i < x.rank(); ++i)
+    if (x.strides()[i] == 0 && x.shape()[i] > 1) return true;
+  return false;
 }
 
 template <class Op>
-void apply_unary(ElementwiseKernels::Unary kernel, const Tensor& x, Tensor& out) {
-  auto loop = make_loop<2>(out.shape(), {out.strides(), x.strides()});
-  if (loop.step[1] != 1 && loop.row > 1) return apply_unary<Op>(kernel, x.contiguous(), out);
+Tensor unary(const char* name, ElementwiseKernels::Unary kernel, const Tensor& x) {
+  NIBBLE_CHECK(x.defined(), name, ": undefined tensor");
+  Tensor out = empty_in_layout_of(x);
+  Tensor in = x;
+  auto loop = make_loop<2>(out.shape(), {out.strides(), in.strides()});
+  if (!steps_fit(loop.row, loop.step[1], false)) {
+    in = with_strides(x, out.strides());
+    loop = make_loop<2>(out.shape(), {out.strides(), in.strides()});
+  }
   visit(x.dtype(), [&](auto type) {
     using T = decltype(type);
     T* const o = out.mutable_data<T>();
-    const T* const i = x.data<T>();
+    const T* const i = in.data<T>();
     for_each_row(loop, [&](const auto& at, std::int64_t n) {
       if constexpr (std::is_same_v<T, float>) {
         kernel(i + at[1], o + at[0], static_cast<std::size_t>(n));
@@ -45,26 +44,20 @@ void apply_unary(ElementwiseKernels::Unary kernel, const Tensor& x, Tensor& out)
       }
     });
   });
-}
-
-template <class Op>
-Tensor unary(ElementwiseKernels::Unary kernel, const Tensor& x) {
-  Tensor out = dense_like(x);
-  if (out.strides() == x.strides() || x.is_contiguous())
-    apply_unary<Op>(kernel, x, out);
-  else
-    apply_unary<Op>(kernel, x.contiguous(), out);
   return out;
 }
 
+// out = a op b, all of one shape; the elements of a row of out lie back to back.
 template <class Op>
-void apply_binary(ElementwiseKernels::Binary kernel, const Tensor& a, const Tensor& b, Tensor& out) {
-  const auto loop = make_loop<3>(out.shape(), {out.strides(), a.strides(), b.strides()});
-  const auto fits = [&](std::int64_t step) { return step == 0 || step == 1 || loop.row == 1; };
-  if (!fits(loop.step[1]) || !fits(loop.step[2]) || !fits(loop.step[0])) {
-    NIBBLE_ASSERT(out.is_contiguous());
-    const Tensor ca = a.clone(), cb = b.clone();
-    return apply_binary<Op>(kernel, ca, cb, out);
+void apply_binary(ElementwiseKernels::Binary kernel, Tensor a, Tensor b, Tensor& out) {
+  auto loop = make_loop<3>(out.shape(), {out.strides(), a.strides(), b.strides()});
+  const bool a_fits = steps_fit(loop.row, loop.step[1], true);
+  const bool b_fits = steps_fit(loop.row, loop.step[2], true);
+  if (!a_fits || !b_fits) {
+    const Strides dense = dense_strides_like(out);
+    if (!a_fits) a = with_strides(a, dense);
+    if (!b_fits) b = with_strides(b, dense);
+    loop = make_loop<3>(out.shape(), {out.strides(), a.strides(), b.strides()});
   }
   visit(out.dtype(), [&](auto type) {
     using T = decltype(type);
@@ -73,8 +66,9 @@ void apply_binary(ElementwiseKernels::Binary kernel, const Tensor& a, const Tens
     const T* const pb = b.data<T>();
     for_each_row(loop, [&](const auto& at, std::int64_t n) {
       if constexpr (std::is_same_v<T, float>) {
-        kernel(pa + at[1], static_cast<std::size_t>(loop.step[1]), pb + at[2],
-               static_cast<std::size_t>(loop.step[2]), o + at[0], static_cast<std::size_t>(n));
+        // A row of one element may have any step.
+        const std::size_t a_step = loop.step[1] == 0 ? 0 : 1, b_step = loop.step[2] == 0 ? 0 : 1;
+        kernel(pa + at[1], a_step, pb + at[2], b_step, o + at[0], static_cast<std::size_t>(n));
       } else {
         for (std::int64_t k = 0; k < n; ++k)
           o[at[0] + k] = Op{}(pa[at[1] + k * loop.step[1]], pb[at[2] + k * loop.step[2]]);
@@ -92,16 +86,10 @@ template <class Op>
 Tensor binary(const char* name, ElementwiseKernels::Binary kernel, const Tensor& a, const Tensor& b) {
   check_operands(name, a, b);
   const Shape shape = broadcast_shapes(name, a.shape(), b.shape());
-  const bool a_is_full = a.shape() == shape, b_is_full = b.shape() == shape;
-  const bool same_layout = a_is_full && (!b_is_full || a.strides() == b.strides());
-  Tensor out = same_layout ? dense_like(a) : empty(shape, a.dtype());
-  if (same_layout && out.strides() == a.strides()) {
-    apply_binary<Op>(kernel, a, b.broadcast_to(shape), out);
-  } else {
-    out = empty(shape, a.dtype());
-    apply_binary<Op>(kernel, with_unit_steps(a, shape).broadcast_to(shape),
-                     with_unit_steps(b, shape).broadcast_to(shape), out);
-  }
+  const Tensor wide_a = a.broadcast_to(shape), wide_b = b.broadcast_to(shape);
+  // The first operand that fills the shape tells the layout.
+  Tensor out = empty_in_layout_of(is_broadcast(wide_a) ? wide_b : wide_a);
+  apply_binary<Op>(kernel, wide_a, wide_b, out);
   return out;
 }
 
@@ -139,22 +127,26 @@ Tensor relu_backward(const Tensor& grad, const Tensor& x) {
   return binary<reference::ReluBackward>("relu_backward", elementwise_kernels().relu_backward, grad, x);
 }
 
-Tensor neg(const Tensor& x) { return unary<reference::Neg>(elementwise_kernels().neg, x); }
-Tensor abs(const Tensor& x) { return unary<reference::Abs>(elementwise_kernels().abs, x); }
-Tensor sign(const Tensor& x) { return unary<reference::Sign>(elementwise_kernels().sign, x); }
-Tensor sqrt(const Tensor& x) { return unary<reference::Sqrt>(elementwise_kernels().sqrt, x); }
-Tensor exp(const Tensor& x) { return unary<reference::Exp>(elementwise_kernels().exp, x); }
-Tensor log(const Tensor& x) { return unary<reference::Log>(elementwise_kernels().log, x); }
-Tensor relu(const Tensor& x) { return unary<reference::Relu>(elementwise_kernels().relu, x); }
-Tensor sigmoid(const Tensor& x) { return unary<reference::Sigmoid>(elementwise_kernels().sigmoid, x); }
-Tensor tanh(const Tensor& x) { return unary<reference::Tanh>(elementwise_kernels().tanh, x); }
-Tensor round(const Tensor& x) { return unary<reference::Round>(elementwise_kernels().round, x); }
+Tensor neg(const Tensor& x) { return unary<reference::Neg>("neg", elementwise_kernels().neg, x); }
+Tensor abs(const Tensor& x) { return unary<reference::Abs>("abs", elementwise_kernels().abs, x); }
+Tensor sign(const Tensor& x) { return unary<reference::Sign>("sign", elementwise_kernels().sign, x); }
+Tensor sqrt(const Tensor& x) { return unary<reference::Sqrt>("sqrt", elementwise_kernels().sqrt, x); }
+Tensor exp(const Tensor& x) { return unary<reference::Exp>("exp", elementwise_kernels().exp, x); }
+Tensor log(const Tensor& x) { return unary<reference::Log>("log", elementwise_kernels().log, x); }
+Tensor relu(const Tensor& x) { return unary<reference::Relu>("relu", elementwise_kernels().relu, x); }
+Tensor sigmoid(const Tensor& x) {
+  return unary<reference::Sigmoid>("sigmoid", elementwise_kernels().sigmoid, x);
+}
+Tensor tanh(const Tensor& x) { return unary<reference::Tanh>("tanh", elementwise_kernels().tanh, x); }
+Tensor round(const Tensor& x) { return unary<reference::Round>("round", elementwise_kernels().round, x); }
 
 void add_in_place(Tensor& accumulator, const Tensor& x) {
   check_operands("add_in_place", accumulator, x);
+  NIBBLE_CHECK(!is_broadcast(accumulator), "add_in_place: the accumulator is a broadcast view");
   const Tensor source = x.storage() == accumulator.storage() ? x.clone() : x;
   const Tensor wide = source.broadcast_to(accumulator.shape());
-  if (accumulator.is_contiguous() || accumulator.strides() == wide.strides())
+  const auto loop = make_loop<1>(accumulator.shape(), {accumulator.strides()});
+  if (steps_fit(loop.row, loop.step[0], false))
     apply_binary<reference::Add>(elementwise_kernels().add, accumulator, wide, accumulator);
   else
     accumulator.copy_from(add(accumulator, wide));

@@ -57,18 +57,30 @@ void for_each_row(const Loop<N>& loop, F&& f) {
   const std::int64_t length = (loop.row + pieces - 1) / pieces;
   parallel_for(rows * pieces, std::max<std::int64_t>(1, kGrain / length),
                [&](std::int64_t begin, std::int64_t end) {
+                 const int rank = loop.outer.rank();
+                 Shape index = loop.outer;
+                 std::array<std::int64_t, N> base{};
+                 std::int64_t rest = begin / pieces, piece = begin % pieces;
+                 for (int d = rank - 1; d >= 0; --d) {
+                   index[d] = rest % loop.outer[d];
+                   rest /= loop.outer[d];
+                   for (std::size_t k = 0; k < N; ++k) base[k] += index[d] * loop.outer_strides[k][d];
+                 }
                  for (std::int64_t i = begin; i < end; ++i) {
-                   const std::int64_t start = i % pieces * length;
-                   std::array<std::int64_t, N> offsets;
-                   for (std::size_t k = 0; k < N; ++k) offsets[k] = start * loop.step[k];
-                   std::int64_t rest = i / pieces;
-                   for (int d = loop.outer.rank() - 1; d >= 0; --d) {
-                     const std::int64_t index = rest % loop.outer[d];
-                     rest /= loop.outer[d];
-                     for (std::size_t k = 0; k < N; ++k) offsets[k] += index * loop.outer_strides[k][d];
-                   }
-                   const std::int64_t n = std::min(length, loop.row - start);
+                   const std::int64_t start = piece * length, n = std::min(length, loop.row - start);
+                   std::array<std::int64_t, N> offsets = base;
+                   for (std::size_t k = 0; k < N; ++k) offsets[k] += start * loop.step[k];
                    if (n > 0) f(offsets, n);
+                   if (++piece < pieces) continue;
+                   piece = 0;
+                   // Counts up like an odometer: divisions would cost more than a short row.
+                   for (int d = rank - 1; d >= 0; --d) {
+                     const bool carry = ++index[d] == loop.outer[d];
+                     const std::int64_t moved = carry ? 1 - loop.outer[d] : 1;
+                     for (std::size_t k = 0; k < N; ++k) base[k] += moved * loop.outer_strides[k][d];
+                     if (!carry) break;
+                     index[d] = 0;
+                   }
                  }
                });
 }

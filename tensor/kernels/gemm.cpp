@@ -16,11 +16,6 @@ constexpr std::size_t kRows = 6;
 #endif
 constexpr std::size_t kVecs = 2;
 
-template <class F, std::size_t... I>
-[[gnu::always_inline]] inline void unroll(std::index_sequence<I...>, F f) {
-  (f(std::integral_constant<std::size_t, I>{}), ...);
-}
-
 // Elements of a in one column of the tile. Unit row stride: packed, or stored by columns.
 template <std::size_t M>
 struct UnitRows {

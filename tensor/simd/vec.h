@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #include <xsimd/xsimd.hpp>
 
 namespace nibble::NIBBLE_TIER {
@@ -47,6 +48,12 @@ inline VecI to_int(VecF v) { return xsimd::to_int(v); }  // truncates
 inline VecF to_float(VecI v) { return xsimd::to_float(v); }
 
 inline VecF fma(VecF a, VecF b, VecF c) { return xsimd::fma(a, b, c); }  // a * b + c
+
+// f(0), f(1), ... with constants: arrays indexed by them live in registers.
+template <class F, std::size_t... I>
+[[gnu::always_inline]] inline void unroll(std::index_sequence<I...>, F f) {
+  (f(std::integral_constant<std::size_t, I>{}), ...);
+}
 
 // Joins the lanes by halving, in the same order for every call.
 template <class Op>

@@ -10,8 +10,14 @@ namespace {
 inline void pack_row(const float* x, std::size_t n, std::size_t width, float* out) {
   std::size_t i = 0;
   for (; i + kLanes <= n; i += kLanes) store(out + i, load(x + i));
-  if (i < n) store_partial(out + i, load_partial(x + i, n - i), n - i);
-  for (i = n; i < width; ++i) out[i] = 0.0f;
+  if (i == n) {
+    for (; i < width; ++i) out[i] = 0.0f;
+  } else if (i + kLanes <= width) {
+    store(out + i, load_partial(x + i, n - i));  // zeros behind the n elements
+    for (i += kLanes; i < width; ++i) out[i] = 0.0f;
+  } else {
+    store_partial(out + i, load_partial(x + i, n - i), width - i);
+  }
 }
 
 void pack(const float* x, std::ptrdiff_t i_stride, std::ptrdiff_t k_stride, std::size_t n, std::size_t k,

@@ -9,6 +9,7 @@ int main(int argc, char** argv) {
     benchmark::AddCustomContext("isa", nibble::name_of(nibble::active_isa()));
     nibble::bench::register_sgemm();
     nibble::bench::register_elementwise();
+    nibble::bench::register_train_step();
     benchmark::Initialize(&argc, argv);
     if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
     benchmark::RunSpecifiedBenchmarks();

@@ -12,6 +12,7 @@ namespace nibble::bench {
 // One function per kernel family, called by main: names and sizes are plain parts of the registered name.
 void register_sgemm();
 void register_elementwise();
+void register_train_step();
 
 // Registers `name`/threads:T. `make` builds the operands and returns the call to be timed; it runs only when
 // the benchmark does. `work` is per call, `unit` GFLOPS or GB/s.

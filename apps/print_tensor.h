@@ -1,0 +1,13 @@
+#pragma once
+
+#include <string>
+
+#include "tensor/tensor.h"
+
+namespace nibble {
+
+// As PyTorch prints a tensor: nested brackets, columns aligned, four decimals; of more than 1000 elements
+// only the first and last three along each dimension.
+std::string format_tensor(const Tensor& tensor);
+
+}  // namespace nibble

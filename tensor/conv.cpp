@@ -72,7 +72,7 @@ void for_each_weight(const DirectConv& conv, const Strides& strides, F f) {
       for (std::int64_t r = 0; r < conv.r; ++r)
         for (std::int64_t s = 0; s < conv.s; ++s)
           f(k * strides[0] + c * strides[1] + r * strides[2] + s * strides[3],
-            (((k / kConvBlock * conv.c + c) * conv.r + r) * conv.s + s) * kConvBlock + k % kConvBlock);
+            (((k / kConvBlock * conv.r + r) * conv.s + s) * conv.c + c) * kConvBlock + k % kConvBlock);
 }
 
 // y = convolution of x with `weight`, of which group g starts at weight.data() + g * group_offset.

@@ -62,25 +62,26 @@ inline void forward_block(const DirectConv& p, const float* x, Index start, cons
                           const float* bias, Index channels, Range taps_h, Range taps_w, float* y, Index n) {
   VecF sum[kChannels][P];
   for (Index k = 0; k < kChannels; ++k)
-    for (Index i = 0; i < P; ++i) sum[k][i] = VecF(bias != nullptr && k < channels ? bias[k] : 0.0f);
+    for (Index i = 0; i < P; ++i) sum[k][i] = VecF(0.0f);
   const Index pixel = p.stride_w * p.x_w;
-  for (Index c = 0; c < p.c; ++c) {
-    for (Index r = taps_h.begin; r < taps_h.end; ++r) {
-      const float* in =
-          x + (start + c * p.x_c + r * p.dilation_h * p.x_h + taps_w.begin * p.dilation_w * p.x_w);
-      const float* w = weight + ((c * p.r + r) * p.s + taps_w.begin) * kConvBlock;
-      for (Index s = taps_w.begin; s < taps_w.end; ++s, in += p.dilation_w * p.x_w, w += kConvBlock) {
+  for (Index r = taps_h.begin; r < taps_h.end; ++r) {
+    for (Index s = taps_w.begin; s < taps_w.end; ++s) {
+      const float* in = x + (start + r * p.dilation_h * p.x_h + s * p.dilation_w * p.x_w);
+      const float* w = weight + (r * p.s + s) * p.c * kConvBlock;
+      for (Index c = 0; c < p.c; ++c, in += p.x_c, w += kConvBlock) {
         VecF v[P];
         for (Index i = 0; i < P; ++i) v[i] = load_images<Whole>(in + i * pixel, n);
         for (Index k = 0; k < kChannels; ++k) {
           const VecF broadcast(w[k]);
-          for (Index i = 0; i < P; ++i) sum[k][i] = fma(broadcast, v[i], sum[k][i]);
+          for (Index i = 0; i < P; ++i) sum[k][i] = fused_multiply_add(broadcast, v[i], sum[k][i]);
         }
       }
     }
   }
-  for (Index k = 0; k < channels; ++k)
-    for (Index i = 0; i < P; ++i) store_images<Whole>(y + k * p.y_k + i * p.y_w, sum[k][i], n);
+  for (Index k = 0; k < channels; ++k) {
+    const VecF offset(bias != nullptr ? bias[k] : 0.0f);
+    for (Index i = 0; i < P; ++i) store_images<Whole>(y + k * p.y_k + i * p.y_w, sum[k][i] + offset, n);
+  }
 }
 
 template <bool Whole>
@@ -130,7 +131,7 @@ inline void backward_weight_block(const DirectConv& p, const float* x, const flo
   if (columns.begin >= columns.end) return;
   VecF sum[kChannels][T];
   for (Index k = 0; k < kChannels; ++k)
-    for (Index t = 0; t < T; ++t) sum[k][t] = load(sums + (t * kConvBlock + k) * kConvLanes);
+    for (Index t = 0; t < T; ++t) sum[k][t] = load(sums + (t * p.c * kConvBlock + k) * kConvLanes);
   const float* in = x + columns.begin * p.stride_w * p.x_w;
   const float* g = grad + columns.begin * p.y_w;
   for (Index column = columns.begin; column < columns.end; ++column, in += p.stride_w * p.x_w, g += p.y_w) {
@@ -143,7 +144,7 @@ inline void backward_weight_block(const DirectConv& p, const float* x, const flo
     }
   }
   for (Index k = 0; k < kChannels; ++k)
-    for (Index t = 0; t < T; ++t) store(sums + (t * kConvBlock + k) * kConvLanes, sum[k][t]);
+    for (Index t = 0; t < T; ++t) store(sums + (t * p.c * kConvBlock + k) * kConvLanes, sum[k][t]);
 }
 
 template <bool Whole>
@@ -160,7 +161,7 @@ void backward_weight_row(const DirectConv& p, const float* x, const float* grad_
         const Index line = c * p.x_c + (top + r * p.dilation_h) * p.x_h - p.padding_w * p.x_w;
         for (Index s = 0; s < p.s; s += kTaps) {
           const Index taps = smaller(kTaps, p.s - s);
-          float* at = block + ((c * p.r + r) * p.s + s) * kConvBlock * kConvLanes;
+          float* at = block + ((r * p.s + s) * p.c + c) * kConvBlock * kConvLanes;
           const auto columns_of = [&](Index tap) {
             return valid_outputs((s + tap) * p.dilation_w - p.padding_w, p.stride_w, p.ow, p.w);
           };
@@ -176,7 +177,7 @@ void backward_weight_row(const DirectConv& p, const float* x, const float* grad_
           for (Index t = 0; t < taps; ++t) {
             const Range own = columns_of(t);
             const float* shifted = in + t * p.dilation_w * p.x_w;
-            float* sum = at + t * kConvBlock * kConvLanes;
+            float* sum = at + t * p.c * kConvBlock * kConvLanes;
             const bool split = common.begin < common.end;
             backward_weight_block<1, Whole>(p, shifted, grad, channels,
                                             {own.begin, split ? common.begin : own.end}, sum, n);

@@ -19,7 +19,10 @@ struct DirectConv {
   std::ptrdiff_t y_k, y_h, y_w;
 };
 
-// Weights are packed [ceil(k / kConvBlock)][c][r][s][kConvBlock], zero beyond k.
+// Weights are packed [ceil(k / kConvBlock)][r][s][c][kConvBlock], zero beyond k. Products are added up in
+// that order, each with a single rounding, and the bias comes last: as in oneDNN's direct convolution, which
+// PyTorch calls. A quantized activation often lies exactly between two codes, and there the order of a float
+// sum decides.
 inline constexpr std::ptrdiff_t kConvBlock = 8;
 // Lanes of an accumulator of backward_weight in memory: those of the widest tier.
 inline constexpr std::ptrdiff_t kConvLanes = 16;

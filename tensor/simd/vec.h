@@ -47,7 +47,30 @@ inline xsimd::batch_bool<float> is_nan(VecF v) { return xsimd::isnan(v); }
 inline VecI to_int(VecF v) { return xsimd::to_int(v); }  // truncates
 inline VecF to_float(VecI v) { return xsimd::to_float(v); }
 
-inline VecF fma(VecF a, VecF b, VecF c) { return xsimd::fma(a, b, c); }  // a * b + c
+// a * b + c with one rounding where the tier has the instruction, with two on sse2. (xsimd 8.1 rounds twice
+// on AVX-512 and NEON as well.)
+inline VecF fma(VecF a, VecF b, VecF c) {
+#if defined(__AVX512F__)
+  return _mm512_fmadd_ps(a, b, c);
+#elif defined(__aarch64__)
+  return vfmaq_f32(c, a, b);
+#else
+  return xsimd::fma(a, b, c);
+#endif
+}
+
+// a * b + c with one rounding on every tier. sse2 goes through double, where the product is exact.
+inline VecF fused_multiply_add(VecF a, VecF b, VecF c) {
+#if defined(__x86_64__) && !defined(__FMA__)
+  const auto low_half = [](__m128 x, __m128 y, __m128 z) {
+    return _mm_cvtpd_ps(_mm_add_pd(_mm_mul_pd(_mm_cvtps_pd(x), _mm_cvtps_pd(y)), _mm_cvtps_pd(z)));
+  };
+  const auto high = [](__m128 v) { return _mm_movehl_ps(v, v); };
+  return _mm_movelh_ps(low_half(a, b, c), low_half(high(a), high(b), high(c)));
+#else
+  return fma(a, b, c);
+#endif
+}
 
 // f(0), f(1), ... with constants: arrays indexed by them live in registers.
 template <class F, std::size_t... I>

@@ -1,0 +1,23 @@
+#pragma once
+
+#include "autograd/variable.h"
+#include "quant/qparams.h"
+
+namespace nibble::quant {
+
+enum class Clamp {
+  straight_through,  // gradient also for clamped elements: weights
+  real               // none for them: activations, biases
+};
+
+// Quantizes and de-quantizes: y = (clamp(round(x / scale + zero_point), lo, hi) - zero_point) * scale,
+// rounding half to even, with straight-through gradients (Bengio et al., 2013):
+//   grad_x = grad_y, with Clamp::real only where the code was inside the range
+//   grad_scale = sum of grad_y * (code - zero_point - x/scale); x/scale is dropped where Clamp::real clamped
+//   grad_zero_point = -scale * sum of grad_y where Clamp::real clamped
+// x is float32. The scale is rank 0, or has one value for each index of x's first dimension; the zero point
+// is rank 0 or undefined (0). Keeps the memory layout of x; the result has no annotation.
+Variable fake_quantize(const Variable& x, const Variable& scale, const Variable& zero_point,
+                       IntegerRange range, Clamp clamp);
+
+}  // namespace nibble::quant

@@ -1,0 +1,84 @@
+#include "quant/scale.h"
+
+#include <cmath>
+#include <numbers>
+
+#include "autograd/node.h"
+#include "quant/qparams.h"
+#include "tensor/elementwise.h"
+#include "tensor/factory.h"
+#include "tensor/reduce.h"
+
+namespace nibble::quant {
+namespace {
+
+template <class F>
+Tensor map(const Tensor& x, F f) {
+  Tensor y = x.clone();
+  for (float& value : y.mutable_values<float>()) value = f(value);
+  return y;
+}
+
+}  // namespace
+
+float round_up_to_power_of_two(float x) {
+  const auto log2 = static_cast<float>(std::log2(static_cast<double>(x)));
+  return static_cast<float>(std::exp2(std::ceil(log2)));
+}
+
+Variable at_least_scaling_min(const Variable& x) {
+  const Tensor y = map(x.value(), [](float v) { return v < kScalingMin ? kScalingMin : v; });
+  return make_op("at_least_scaling_min", y, {x},
+                 [](const Tensor& grad, const Needs&) -> Grads { return {grad}; });
+}
+
+Variable abs_max(const Variable& w) {
+  const Tensor m = abs_max(w.value());
+  return make_op("abs_max", m, {w},
+                 [w = SavedTensor(w.value()), m = SavedTensor(m)](const Tensor& grad, const Needs&) -> Grads {
+                   const Tensor is_maximum = equal(abs(w.get()), m.get());
+                   return {mul(mul(is_maximum, sign(w.get())), div(grad, sum(is_maximum)))};
+                 });
+}
+
+Variable abs_max_per_channel(const Variable& w) {
+  const Tensor rows = abs(w.value()).reshape({w.size(0), -1});
+  const MaxResult result = max(rows, 1, true);
+  const Shape shape = Shape::filled(w.value().rank(), 1).erased(0).inserted(0, w.size(0));
+  return make_op(
+      "abs_max_per_channel", result.values.reshape(shape), {w},
+      [w = SavedTensor(w.value()), indices = result.indices](const Tensor& grad, const Needs&) -> Grads {
+        const Tensor source = w.get().contiguous();
+        const std::int64_t channels = source.size(0), row = source.numel() / channels;
+        Tensor result = zeros(source.shape());
+        const Tensor upstream = grad.contiguous();
+        for (std::int64_t k = 0; k < channels; ++k) {
+          const std::int64_t at = k * row + indices.data<std::int64_t>()[k];
+          const float value = source.data<float>()[at], g = upstream.data<float>()[k];
+          result.mutable_data<float>()[at] = value > 0 ? g : value < 0 ? -g : 0;
+        }
+        return {result};
+      });
+}
+
+Variable power_of_two_scale(const Variable& statistic, double divisor) {
+  const Tensor scale = map(
+      statistic.value(), [=](float v) { return round_up_to_power_of_two(v) / static_cast<float>(divisor); });
+  return make_op("power_of_two_scale", scale, {statistic},
+                 [scale = SavedTensor(scale), statistic = SavedTensor(statistic.value())](
+                     const Tensor& grad, const Needs&) -> Grads {
+                   return {mul(grad, div(scale.get(), statistic.get()))};
+                 });
+}
+
+Variable power_of_two_scale_of_log2(const Variable& log2_value, double divisor) {
+  const Tensor scale = map(log2_value.value(), [=](float v) {
+    return static_cast<float>(std::exp2(std::ceil(v))) / static_cast<float>(divisor);
+  });
+  return make_op("power_of_two_scale_of_log2", scale, {log2_value},
+                 [scale = SavedTensor(scale)](const Tensor& grad, const Needs&) -> Grads {
+                   return {mul(grad, scale.get() * std::numbers::ln2)};
+                 });
+}
+
+}  // namespace nibble::quant

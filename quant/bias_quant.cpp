@@ -11,7 +11,7 @@ Variable quantize_bias(const Variable& bias, const Variable& input_scale, const 
                        const BiasQuantizer& quantizer) {
   const Variable scale = mul(input_scale, reshape(weight_scale, {-1}));
   const Variable value =
-      fake_quantize(bias, scale, {}, integer_range(quantizer.bit_width, true, false), Clamp::real);
+      fake_quantize(bias, scale, {}, {.range = integer_range(quantizer.bit_width, true, false)});
   return value.with_annotation(std::make_shared<QuantParams>(scale, 0, quantizer.bit_width, true, false));
 }
 

@@ -25,6 +25,7 @@ calibration_mode::calibration_mode(nn::Module& network) : network_(network) {
 calibration_mode::~calibration_mode() { set_calibrating(network_, false); }
 
 bias_correction_mode::bias_correction_mode(nn::Module& network) : network_(network) {
+  for_each<QuantLayer>(network, [](QuantLayer& layer) { layer.check_bias_correction(); });
   for_each<QuantLayer>(network, [](QuantLayer& layer) { layer.begin_bias_correction(); });
 }
 bias_correction_mode::~bias_correction_mode() {

@@ -12,16 +12,19 @@ namespace nibble::quant {
 namespace {
 
 // Elements per partial sum: fixed, so that sums do not depend on the number of threads.
-constexpr std::int64_t kChunk = 8192;
+constexpr std::int64_t kChunk = 4096;
 
 struct Setup {
-  IntegerRange range;
-  Clamp clamp;
+  FakeQuantOptions options;
   float zero_point;
 
   FakeQuantParams params(float scale) const {
-    return {scale, zero_point, static_cast<float>(range.lo), static_cast<float>(range.hi),
-            clamp == Clamp::straight_through};
+    return {.scale = scale,
+            .zero_point = zero_point,
+            .lo = static_cast<float>(options.range.lo),
+            .hi = static_cast<float>(options.range.hi),
+            .clamp_passes = options.clamp == Clamp::straight_through,
+            .relu = options.relu};
   }
 };
 
@@ -35,7 +38,7 @@ template <class F>
 void for_each_chunk(std::int64_t numel, std::int64_t scales, F f) {
   const std::int64_t group = scales > 0 ? numel / scales : 0;
   const std::int64_t pieces = (group + kChunk - 1) / kChunk;
-  parallel_for(scales * pieces, 1, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(scales * pieces, 4, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t start = i % pieces * kChunk;
       f(i, i / pieces, i / pieces * group + start, static_cast<std::size_t>(std::min(kChunk, group - start)));
@@ -46,7 +49,7 @@ void for_each_chunk(std::int64_t numel, std::int64_t scales, F f) {
 }  // namespace
 
 Variable fake_quantize(const Variable& input, const Variable& scale, const Variable& zero_point,
-                       IntegerRange range, Clamp clamp) {
+                       const FakeQuantOptions& options) {
   const std::int64_t scales = scale.value().numel();
   NIBBLE_CHECK(input.dtype() == DType::float32 && scale.dtype() == DType::float32, "fake_quantize: dtypes ",
                input.dtype(), " and ", scale.dtype(), ", expected float32");
@@ -55,8 +58,7 @@ Variable fake_quantize(const Variable& input, const Variable& scale, const Varia
                ", expected one scale or one per channel");
   const Tensor x = arranged(input.value(), scales);
   const Tensor factors = scale.value().contiguous();
-  const Setup setup{range, clamp,
-                    zero_point.defined() ? static_cast<float>(zero_point.value().item()) : 0.0f};
+  const Setup setup{options, zero_point.defined() ? static_cast<float>(zero_point.value().item()) : 0.0f};
 
   Tensor y = empty_in_layout_of(x);
   const float* const in = x.data<float>();

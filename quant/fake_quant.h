@@ -10,6 +10,12 @@ enum class Clamp {
   real               // none for them: activations, biases
 };
 
+struct FakeQuantOptions {
+  IntegerRange range;
+  Clamp clamp = Clamp::real;
+  bool relu = false;  // quantize max(x, 0): one pass instead of two
+};
+
 // Quantizes and de-quantizes: y = (clamp(round(x / scale + zero_point), lo, hi) - zero_point) * scale,
 // rounding half to even, with straight-through gradients (Bengio et al., 2013):
 //   grad_x = grad_y, with Clamp::real only where the code was inside the range
@@ -18,6 +24,6 @@ enum class Clamp {
 // x is float32. The scale is rank 0, or has one value for each index of x's first dimension; the zero point
 // is rank 0 or undefined (0). Keeps the memory layout of x; the result has no annotation.
 Variable fake_quantize(const Variable& x, const Variable& scale, const Variable& zero_point,
-                       IntegerRange range, Clamp clamp);
+                       const FakeQuantOptions& options);
 
 }  // namespace nibble::quant

@@ -17,13 +17,20 @@ namespace {
 
 float value_of(const Variable& x) { return static_cast<float>(x.value().item()); }
 
+// x itself; `parameter` gets the gradient 0, not none, so that optimizers count these steps for it.
+Variable with_zero_gradient(const Variable& x, const Variable& parameter) {
+  return make_op("with_zero_gradient", x.value(), {x, parameter},
+                 [](const Tensor& grad, const Needs&) -> Grads {
+                   return {grad, scalar(0)};
+                 });
+}
+
 }  // namespace
 
-QuantActivation::QuantActivation(const ActQuantizer& quantizer) : quantizer_(quantizer) {
-  NIBBLE_CHECK(!quantizer.shifted || !quantizer.is_signed,
-               "QuantActivation: a shifted quantizer is unsigned");
-  const double start = quantizer.power_of_two ? 0 : 1;  // a statistic of 1
-  scale_value_ = register_parameter("scale_value", scalar(start));
+QuantActivation::QuantActivation(const ActQuantizer& quantizer, bool relu)
+    : quantizer_(quantizer), relu_(relu) {
+  check(quantizer);
+  scale_value_ = register_parameter("scale_value", scalar(1));
   scale_buffer_ = register_buffer("scale_buffer", scalar(1));
   if (quantizer.shifted) {
     zp_value_ = register_parameter("zp_value", scalar(0));
@@ -47,9 +54,10 @@ std::int64_t QuantActivation::collected_steps() const {
 bool QuantActivation::has_parameter() const { return collected_steps() > quantizer_.collect_stats_steps; }
 
 QuantActivation::Statistic QuantActivation::statistic(const Variable& x) const {
-  if (!quantizer_.shifted) return {at_least_scaling_min(abs_percentile(x, quantizer_.percentile)), {}};
-  const Variable low = low_percentile_or_zero(x, quantizer_.low_percentile);
-  return {at_least_scaling_min(abs(sub(high_percentile(x, quantizer_.percentile), low))), low};
+  if (!quantizer_.shifted) return {at_least_scaling_min(abs_percentile(x, quantizer_.percentile, relu_)), {}};
+  // Nothing is below the zeros of a ReLU.
+  const Variable low = relu_ ? Variable(scalar(0)) : low_percentile_or_zero(x, quantizer_.low_percentile);
+  return {at_least_scaling_min(abs(sub(high_percentile(x, quantizer_.percentile, relu_), low))), low};
 }
 
 void QuantActivation::update_average(const Statistic& batch, bool equal_weight) {
@@ -103,8 +111,9 @@ Variable QuantActivation::zero_point_of(const Variable& zp_value, const Variable
 QuantActivation::Scale QuantActivation::batch_scale(const Variable& x) {
   const Statistic batch = statistic(x);
   update_average(batch, false);
-  const Variable scale = div(batch.span, Variable(scalar(divisor())));
-  return {scale, quantizer_.shifted ? zero_point_of(batch.low, scale) : Variable()};
+  const Variable scale = with_zero_gradient(div(batch.span, Variable(scalar(divisor()))), scale_value_);
+  if (!quantizer_.shifted) return {scale, {}};
+  return {scale, with_zero_gradient(zero_point_of(batch.low, scale), zp_value_)};
 }
 
 QuantActivation::Scale QuantActivation::parameter_scale() {
@@ -133,7 +142,7 @@ QuantActivation::Scale QuantActivation::eval_scale() {
 Variable QuantActivation::forward(const Variable& x) {
   if (calibrating_) {
     if (!has_parameter()) update_average(statistic(x.detach()), true);
-    return x;
+    return relu_ ? relu(x) : x;
   }
   Scale s;
   if (!is_training()) {
@@ -145,11 +154,9 @@ Variable QuantActivation::forward(const Variable& x) {
     s = parameter_scale();
   }
   const double zero_point = s.zero_point.defined() ? s.zero_point.value().item() : 0;
-  return fake_quantize(x, s.scale, s.zero_point, range(), Clamp::real)
+  return fake_quantize(x, s.scale, s.zero_point, {.range = range(), .relu = relu_})
       .with_annotation(std::make_shared<QuantParams>(s.scale, zero_point, quantizer_.bit_width,
                                                      quantizer_.is_signed, false));
 }
-
-Variable QuantReLU::forward(const Variable& x) { return QuantActivation::forward(relu(x)); }
 
 }  // namespace nibble::quant

@@ -20,12 +20,11 @@ namespace nibble::quant {
 // / scale)). State: scale_value, zp_value (parameters); scale_buffer, zp_buffer, collected_steps (buffers).
 class QuantActivation : public nn::Module {
  public:
-  explicit QuantActivation(const ActQuantizer& quantizer);
-
   Variable forward(const Variable& x) override;
 
   const ActQuantizer& quantizer() const { return quantizer_; }
   IntegerRange range() const;
+  double divisor() const;  // D
   std::int64_t collected_steps() const;
 
   // While on, forward only observes: it returns x itself and averages the statistics of all calls with equal
@@ -33,11 +32,14 @@ class QuantActivation : public nn::Module {
   // changed. See calibrate.h.
   void set_calibrating(bool on);
 
+ protected:
+  // With `relu` it quantizes max(x, 0).
+  QuantActivation(const ActQuantizer& quantizer, bool relu);
+
  private:
   struct Scale {
     Variable scale, zero_point;  // zero_point undefined unless shifted
   };
-  double divisor() const;
   bool has_parameter() const;
   struct Statistic {
     Variable span, low;  // low undefined unless shifted
@@ -51,6 +53,7 @@ class QuantActivation : public nn::Module {
   Variable zero_point_of(const Variable& zp_value, const Variable& scale) const;
 
   ActQuantizer quantizer_;
+  bool relu_;
   bool calibrating_ = false;
   Variable scale_value_, zp_value_;
   Tensor scale_buffer_, zp_buffer_, collected_steps_;
@@ -60,13 +63,13 @@ class QuantActivation : public nn::Module {
 class QuantIdentity : public QuantActivation {
  public:
   explicit QuantIdentity(const ActQuantizer& quantizer = Int8ActPerTensorFloat())
-      : QuantActivation(quantizer) {}
+      : QuantActivation(quantizer, false) {}
 };
 
 class QuantReLU : public QuantActivation {
  public:
-  explicit QuantReLU(const ActQuantizer& quantizer = Uint8ActPerTensorFloat()) : QuantActivation(quantizer) {}
-  Variable forward(const Variable& x) override;
+  explicit QuantReLU(const ActQuantizer& quantizer = Uint8ActPerTensorFloat())
+      : QuantActivation(quantizer, true) {}
 };
 
 }  // namespace nibble::quant

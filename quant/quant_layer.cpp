@@ -11,6 +11,8 @@ namespace nibble::quant {
 
 QuantLayer::QuantLayer(std::string name, LayerQuantizers quantizers, bool has_bias)
     : name_(std::move(name)), quantizers_(std::move(quantizers)) {
+  if (quantizers_.weight) check(*quantizers_.weight);
+  if (quantizers_.bias) check(*quantizers_.bias);
   NIBBLE_CHECK(!quantizers_.bias || has_bias, name_, ": has a bias quantizer but no bias");
   NIBBLE_CHECK(!quantizers_.bias || quantizers_.weight, name_,
                ": a quantized bias needs a quantized weight, whose scale it takes");
@@ -25,10 +27,10 @@ Variable QuantLayer::quantized(const Variable& x, const Variable& weight, const 
   const Variable w = quantize_own_weight(weight);
   Variable b = bias;
   if (quantizers_.bias) {
-    NIBBLE_CHECK(
-        QuantTensor::is_quantized(x), name_,
-        ": a quantized bias takes its scale from the input, which is not quantized; put a QuantIdentity or "
-        "QuantReLU before the layer");
+    NIBBLE_CHECK(QuantTensor::is_quantized(x), name_,
+                 ": input scale required: a quantized bias takes its scale from the input, which is not "
+                 "quantized; put a "
+                 "QuantIdentity or QuantReLU before the layer");
     b = quantize_bias(bias, QuantTensor(x).scale(), QuantTensor(w).scale(), *quantizers_.bias);
   }
   return operation(x, w, b);
@@ -52,8 +54,11 @@ Variable QuantLayer::run(const Variable& x, const Variable& weight, const Variab
   return in_float;
 }
 
-void QuantLayer::begin_bias_correction() {
+void QuantLayer::check_bias_correction() {
   NIBBLE_CHECK(own_bias().defined(), name_, ": bias correction needs a bias");
+}
+
+void QuantLayer::begin_bias_correction() {
   correcting_ = true;
   error_.clear();
   corrected_batches_ = 0;

@@ -30,6 +30,7 @@ class QuantLayer {
 
   void set_calibrating(bool on) { calibrating_ = on; }
 
+  void check_bias_correction();  // throws when there is no bias to correct
   void begin_bias_correction();
   // Adds the average error of all batches since begin to the bias.
   void end_bias_correction();

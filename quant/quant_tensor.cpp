@@ -1,6 +1,9 @@
 #include "quant/quant_tensor.h"
 
+#include <limits>
+
 #include "tensor/elementwise.h"
+#include "tensor/factory.h"
 
 namespace nibble::quant {
 
@@ -14,8 +17,10 @@ QuantTensor::QuantTensor(const Variable& x)
 }
 
 Tensor QuantTensor::codes() const {
-  // value / scale is within a rounding of an integer.
-  return round(div(value_.value(), scale().value()) + zero_point()).to(DType::int32);
+  // value / scale is within a rounding of an integer. In float32 the largest 32-bit code is 2^31.
+  const Tensor ratio = div(value_.value().to(DType::float64), scale().value().to(DType::float64));
+  const double largest = std::numeric_limits<std::int32_t>::max();
+  return minimum(round(ratio + zero_point()), scalar(largest, DType::float64)).to(DType::int32);
 }
 
 }  // namespace nibble::quant

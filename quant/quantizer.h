@@ -56,6 +56,11 @@ BiasQuantizer Int8Bias();
 BiasQuantizer Int16Bias();
 BiasQuantizer Int32Bias();
 
+// Throws std::invalid_argument when the fields contradict each other or a width is out of range.
+void check(const WeightQuantizer& quantizer);
+void check(const ActQuantizer& quantizer);
+void check(const BiasQuantizer& quantizer);
+
 // By name, at the given width (binary and ternary keep theirs); throws on an unknown name.
 WeightQuantizer weight_quantizer(const std::string& name, int bit_width);
 ActQuantizer act_quantizer(const std::string& name, int bit_width);

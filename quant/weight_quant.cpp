@@ -39,6 +39,7 @@ Variable binary_weight(Variable& weight, const WeightQuantizer& quantizer) {
 Variable quantize_weight(Variable weight, const WeightQuantizer& quantizer) {
   NIBBLE_CHECK(weight.dtype() == DType::float32, "quantize_weight: dtype ", weight.dtype(),
                ", expected float32");
+  check(quantizer);
   if (quantizer.kind == WeightKind::binary) return binary_weight(weight, quantizer);
   const IntegerRange range = integer_range(quantizer.bit_width, true, true);
   Variable scale;
@@ -49,7 +50,7 @@ Variable quantize_weight(Variable weight, const WeightQuantizer& quantizer) {
         at_least_scaling_min(quantizer.per_channel ? abs_max_per_channel(weight) : abs_max(weight));
     scale = quantizer.power_of_two ? power_of_two_scale(m, range.hi + 1) : div(m, Variable(scalar(range.hi)));
   }
-  return annotated(fake_quantize(weight, scale, {}, range, Clamp::straight_through), scale, quantizer);
+  return annotated(fake_quantize(weight, scale, {}, {range, Clamp::straight_through}), scale, quantizer);
 }
 
 }  // namespace nibble::quant

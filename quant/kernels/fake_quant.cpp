@@ -8,38 +8,59 @@ namespace {
 
 using namespace nibble::NIBBLE_TIER;
 
-void forward(const float* x, float* y, std::size_t n, const FakeQuantParams& p) noexcept {
-  const VecF scale(p.scale), zero_point(p.zero_point), lo(p.lo), hi(p.hi);
-  const auto quantize = [&](VecF v) {
-    return (FakeQuantElement<VecF>(v, scale, zero_point, lo, hi).clamped - zero_point) * scale;
-  };
+// Partial sums live in as many lanes on every tier, so that they come out the same.
+constexpr std::size_t kSumLanes = 16;
+constexpr std::size_t kParts = kSumLanes / kLanes;
+
+void forward(const float* x, float* y, std::size_t n, const FakeQuantParams& params) noexcept {
+  const FakeQuantFormulas<VecF> formulas(params);
   std::size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) store(y + i, quantize(load(x + i)));
-  if (i < n) store_partial(y + i, quantize(load_partial(x + i, n - i)), n - i);
+  for (; i + kLanes <= n; i += kLanes) store(y + i, formulas.forward(load(x + i)));
+  if (i < n) store_partial(y + i, formulas.forward(load_partial(x + i, n - i)), n - i);
 }
 
+struct Sums {
+  VecF scale[kParts], outside[kParts];
+
+  Sums() {
+    for (std::size_t j = 0; j < kParts; ++j) scale[j] = outside[j] = VecF(0.0f);
+  }
+
+  static double total(const VecF (&parts)[kParts]) {
+    alignas(64) float lanes[kSumLanes];
+    for (std::size_t j = 0; j < kParts; ++j) store(lanes + j * kLanes, parts[j]);
+    double sum = 0;
+    for (const float lane : lanes) sum += double{lane};
+    return sum;
+  }
+};
+
 FakeQuantSums backward(const float* x, const float* grad_y, float* grad_x, std::size_t n,
-                       const FakeQuantParams& p) noexcept {
-  const VecF scale(p.scale), zero_point(p.zero_point), lo(p.lo), hi(p.hi), zero(0.0f);
-  VecF scale_sum(0.0f), outside_sum(0.0f);
-  const auto step = [&](VecF v, VecF grad) {
-    const FakeQuantElement<VecF> e(v, scale, zero_point, lo, hi);
-    const VecF level = e.clamped - zero_point;
-    if (p.clamp_passes) {
-      scale_sum = scale_sum + grad * (level - e.quotient);
-      return grad;
-    }
-    const auto inside = e.code == e.clamped;
-    scale_sum = scale_sum + grad * (level - select(inside, e.quotient, zero));
-    outside_sum = outside_sum + select(inside, zero, grad);
-    return select(inside, grad, zero);
+                       const FakeQuantParams& params) noexcept {
+  const FakeQuantFormulas<VecF> formulas(params);
+  Sums sums;
+  const auto add = [&](std::size_t j, VecF v, VecF grad) {
+    const auto gradients = formulas.backward(v, grad);
+    sums.scale[j] = sums.scale[j] + gradients.scale;
+    sums.outside[j] = sums.outside[j] + gradients.outside;
+    return gradients.x;
   };
   std::size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) store(grad_x + i, step(load(x + i), load(grad_y + i)));
+  for (; i + kSumLanes <= n; i += kSumLanes)
+    unroll(std::make_index_sequence<kParts>{}, [&](auto j) {
+      const std::size_t at = i + j * kLanes;
+      store(grad_x + at, add(j, load(x + at), load(grad_y + at)));
+    });
   // Lanes beyond the end have a gradient of 0 and so add nothing.
-  if (i < n)
-    store_partial(grad_x + i, step(load_partial(x + i, n - i), load_partial(grad_y + i, n - i)), n - i);
-  return {reduce_add(scale_sum), -p.scale * reduce_add(outside_sum)};
+  for (std::size_t j = 0; i < n; ++j, i += kLanes) {
+    if (i + kLanes <= n) {
+      store(grad_x + i, add(j, load(x + i), load(grad_y + i)));
+    } else {
+      const std::size_t left = n - i;
+      store_partial(grad_x + i, add(j, load_partial(x + i, left), load_partial(grad_y + i, left)), left);
+    }
+  }
+  return {Sums::total(sums.scale), -double{params.scale} * Sums::total(sums.outside)};
 }
 
 }  // namespace

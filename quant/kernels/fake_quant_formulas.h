@@ -1,6 +1,7 @@
 #pragma once
 
-// The formulas of fake_quant.h for one element or vector of elements.
+// The formulas of fake_quant.h for one element (V = float, Mask = bool) or a vector of elements. Included by
+// the kernels and by their reference in the tests.
 
 #include <cmath>
 
@@ -12,14 +13,40 @@ namespace {
 inline float select(bool condition, float yes, float no) { return condition ? yes : no; }
 
 template <class V>
-struct FakeQuantElement {
-  V code, clamped, quotient;
+struct FakeQuantFormulas {
+  V scale, zero_point, lo, hi, zero;
+  bool clamp_passes, relu;
 
-  FakeQuantElement(V x, V scale, V zero_point, V lo, V hi) : code(0.0f), clamped(0.0f), quotient(x / scale) {
+  explicit FakeQuantFormulas(const FakeQuantParams& p)
+      : scale(p.scale),
+        zero_point(p.zero_point),
+        lo(p.lo),
+        hi(p.hi),
+        zero(0.0f),
+        clamp_passes(p.clamp_passes),
+        relu(p.relu) {}
+
+  // Comparisons are false for NaN, which therefore stays.
+  V rectified(V x) const { return relu ? select(x <= zero, zero, x) : x; }
+  V clamped(V code) const { return select(code < lo, lo, select(code > hi, hi, code)); }
+
+  V forward(V x) const {
     using std::nearbyint;  // half to even, the rounding mode of the processor
-    code = nearbyint(quotient + zero_point);
-    // Comparisons are false for NaN, which therefore stays.
-    clamped = select(code < lo, lo, select(code > hi, hi, code));
+    const V code = clamped(nearbyint(rectified(x) / scale + zero_point));
+    return (code - zero_point) * scale;
+  }
+
+  struct Gradients {
+    V x, scale, outside;  // what the element adds to the sums; `outside` is grad_y where it was clamped
+  };
+  Gradients backward(V x, V grad_y) const {
+    using std::nearbyint;
+    const V quotient = rectified(x) / scale, code = nearbyint(quotient + zero_point), level = clamped(code);
+    if (clamp_passes) return {grad_y, grad_y * (level - zero_point - quotient), zero};
+    const auto inside = code == level;
+    const V grad_x = select(inside, grad_y, zero);
+    return {relu ? select(x > zero, grad_x, zero) : grad_x,
+            grad_y * (level - zero_point - select(inside, quotient, zero)), select(inside, zero, grad_y)};
   }
 };
 

@@ -79,6 +79,7 @@ TEST_CASE("a layer never uses more than 2^bits codes") {
   for (int bits : {2, 3, 4}) {
     nn::Sequential model = lab_network(bits, 32);
     const auto codes = distinct_codes(model);
+    for (const char* layer : {"conv1", "conv2", "linear"}) CHECK(codes.count(layer) == 1);
     CHECK(codes.size() == 3);
     for (const auto& [layer, count] : codes) {
       CHECK(count >= 2);

@@ -1,12 +1,16 @@
 #include "apps/lab_model.h"
 
 #include <array>
+#include <memory>
 
 #include "nn/activation.h"
 #include "nn/conv2d.h"
 #include "nn/flatten.h"
 #include "nn/linear.h"
 #include "nn/pool.h"
+#include "quant/quant_activation.h"
+#include "quant/quant_conv2d.h"
+#include "quant/quant_linear.h"
 #include "tensor/check.h"
 
 namespace nibble {
@@ -31,7 +35,56 @@ int parse_bits(const std::map<std::string, std::string>& metadata, const std::st
   return std::stoi(text);
 }
 
+quant::ActQuantizer input_quantizer(const ModelSpec& spec) {
+  return spec.act_quant == ActQuant::fixed ? quant::Int8ActPerTensorFixedPoint(spec.act_bits)
+                                           : quant::Int8ActPerTensorFloat(spec.act_bits);
+}
+
+quant::ActQuantizer relu_quantizer(const ModelSpec& spec) {
+  return spec.act_quant == ActQuant::fixed ? quant::Uint8ActPerTensorFixedPoint(spec.act_bits)
+                                           : quant::Uint8ActPerTensorFloat(spec.act_bits);
+}
+
+quant::LayerQuantizers layer_quantizers(const ModelSpec& spec) {
+  quant::LayerQuantizers quantizers{weight_quantizer(spec), {}};
+  if (spec.bias_bits != 0) quantizers.bias = quant::BiasQuantizer{spec.bias_bits};
+  return quantizers;
+}
+
+using Layer = std::shared_ptr<nn::Module>;
+
+Layer make_conv(std::int64_t in, std::int64_t out, const ModelSpec& spec, Rng& rng) {
+  const nn::Conv2dOptions options{.padding = 1};
+  if (spec.weight_bits == 32) return std::make_shared<nn::Conv2d>(in, out, 3, options, rng);
+  return std::make_shared<quant::QuantConv2d>(in, out, 3, options, layer_quantizers(spec), rng);
+}
+
+Layer make_linear(std::int64_t in, std::int64_t out, const ModelSpec& spec, Rng& rng) {
+  if (spec.weight_bits == 32) return std::make_shared<nn::Linear>(in, out, rng);
+  return std::make_shared<quant::QuantLinear>(in, out, nn::LinearOptions{}, layer_quantizers(spec), rng);
+}
+
+Layer make_relu(const ModelSpec& spec) {
+  if (spec.act_bits == 32) return std::make_shared<nn::ReLU>();
+  return std::make_shared<quant::QuantReLU>(relu_quantizer(spec));
+}
+
 }  // namespace
+
+quant::WeightQuantizer weight_quantizer(const ModelSpec& spec) {
+  if (spec.weight_bits == 1) return quant::SignedBinaryWeightPerTensorConst();
+  switch (spec.weight_quant) {
+    case WeightQuant::fixed:
+      return quant::Int8WeightPerTensorFixedPoint(spec.weight_bits);
+    case WeightQuant::floating:
+      return quant::Int8WeightPerTensorFloat(spec.weight_bits);
+    case WeightQuant::channel_fixed:
+      return quant::Int8WeightPerChannelFixedPoint(spec.weight_bits);
+    case WeightQuant::channel_floating:
+      return quant::Int8WeightPerChannelFloat(spec.weight_bits);
+  }
+  throw std::logic_error("weight_quantizer: not a WeightQuant");
+}
 
 const char* name_of(WeightQuant quant) { return kWeightQuantNames[static_cast<std::size_t>(quant)]; }
 const char* name_of(ActQuant quant) { return kActQuantNames[static_cast<std::size_t>(quant)]; }
@@ -57,14 +110,15 @@ void check_widths(const ModelSpec& spec) {
 nn::Sequential make_lab_model(const ModelSpec& spec, Rng& rng) {
   check_widths(spec);
   nn::Sequential model;
-  model.add("conv1", nn::Conv2d(1, 8, 3, {.padding = 1}, rng));
-  model.add("relu1", nn::ReLU{});
+  if (spec.act_bits != 32) model.add("identity", quant::QuantIdentity(input_quantizer(spec)));
+  model.add("conv1", make_conv(1, 8, spec, rng));
+  model.add("relu1", make_relu(spec));
   model.add("pool1", nn::MaxPool2d(2));
-  model.add("conv2", nn::Conv2d(8, 16, 3, {.padding = 1}, rng));
-  model.add("relu2", nn::ReLU{});
+  model.add("conv2", make_conv(8, 16, spec, rng));
+  model.add("relu2", make_relu(spec));
   model.add("pool2", nn::MaxPool2d(2));
   model.add("flatten", nn::Flatten{});
-  model.add("linear", nn::Linear(16 * 7 * 7, 10, rng));
+  model.add("linear", make_linear(16 * 7 * 7, 10, spec, rng));
   if (spec.softmax) model.add("softmax", nn::Softmax(1));
   return model;
 }

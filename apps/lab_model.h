@@ -4,6 +4,7 @@
 #include <string>
 
 #include "nn/sequential.h"
+#include "quant/quantizer.h"
 #include "tensor/random.h"
 
 namespace nibble {
@@ -34,6 +35,9 @@ void check_widths(const ModelSpec& spec);
 // twins. Parameters keep their names, so a float checkpoint loads into any of them. Checks the
 // widths.
 nn::Sequential make_lab_model(const ModelSpec& spec, Rng& rng);
+
+// What make_lab_model quantizes weights with; spec.weight_bits below 32.
+quant::WeightQuantizer weight_quantizer(const ModelSpec& spec);
 
 const char* name_of(WeightQuant quant);
 const char* name_of(ActQuant quant);

@@ -5,7 +5,14 @@
 #include <string>
 
 #include "apps/cpu_command.h"
+#include "apps/eval_command.h"
+#include "apps/inspect_command.h"
 #include "apps/interrupt.h"
+#include "apps/ptq_command.h"
+#include "apps/qat_command.h"
+#include "apps/sweep_command.h"
+#include "apps/train_command.h"
+#include "apps/wait_policy.h"
 
 namespace {
 
@@ -21,12 +28,19 @@ int fail(std::string message, int code) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  nibble::prefer_short_spins(argv);
   try {
     nibble::install_interrupt_handler();
     CLI::App app("nibble: neural-network quantization, end to end, on the CPU", "nibble");
     app.set_version_flag("--version", "nibble " NIBBLE_VERSION);
     app.require_subcommand(1);
     app.footer("Example: nibble lab --out out     'nibble COMMAND --help' tells more.");
+    nibble::add_train_command(app);
+    nibble::add_eval_command(app);
+    nibble::add_ptq_command(app);
+    nibble::add_qat_command(app);
+    nibble::add_sweep_command(app);
+    nibble::add_inspect_command(app);
     nibble::add_cpu_command(app);
     try {
       app.parse(argc, argv);  // runs the chosen command

@@ -16,6 +16,15 @@ CLI::Validator between(double low, double high, const std::string& text) {
       "");
 }
 
+// CLI11 would read -3 as 2^64 - 3.
+CLI::Validator not_negative() {
+  return CLI::Validator(
+      [](std::string& input) {
+        return input.empty() || input.front() != '-' ? std::string() : "must not be negative, got " + input;
+      },
+      "");
+}
+
 void add_step_options(CLI::App& command, TrainingOptions& options) {
   command.add_option("--batch-size", options.batch_size)
       ->check(between(1, 65536, "1..65536"))
@@ -35,9 +44,11 @@ void add_step_options(CLI::App& command, TrainingOptions& options) {
 void add_common_options(CLI::App& command, CommonOptions& options) {
   command.add_option("--data", options.data,
                      "Folder with the IDX files (else $NIBBLE_DATA, ~/.cache/nibble/mnist)");
-  command.add_option("--seed", options.seed, "Of initialisation, shuffling and augmentation")
-      ->capture_default_str();
+  command.add_option("--seed", options.seed, "Of initialisation, shuffling and augmentation (0)")
+      ->check(not_negative());
   command.add_option("--test-seed", options.test_seed, "Of the frozen augmented test set")
+      ->check(not_negative())
+
       ->capture_default_str();
   command.add_option("--threads", options.threads, "Default: OMP_NUM_THREADS or all cores")
       ->check(between(1, 1024, "1..1024"));

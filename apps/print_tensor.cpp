@@ -1,6 +1,6 @@
 #include "apps/print_tensor.h"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <vector>
@@ -64,5 +64,11 @@ class Formatter {
 }  // namespace
 
 std::string format_tensor(const Tensor& tensor) { return Formatter(tensor).text(); }
+
+std::string format_numbers(const Tensor& tensor) {
+  const Tensor row = tensor.contiguous();
+  if (row.numel() == 1) return fmt::format("{}", row.values<float>()[0]);
+  return fmt::format("[{}]", fmt::join(row.values<float>(), ", "));
+}
 
 }  // namespace nibble

@@ -27,6 +27,31 @@ TEST_CASE("impossible widths are refused with the way out") {
   CHECK_THROWS_WITH(weight_quantizer("Int8WeightPerRow", 8), Catch::Contains("Int8WeightPerRow"));
 }
 
+TEST_CASE("a preset altered after construction is checked where it is used") {
+  WeightQuantizer weight = Int8WeightPerTensorFloat();
+  weight.bit_width = 1;
+  CHECK_THROWS_WITH(quantize_weight(Variable(ones({2})), weight),
+                    Catch::Contains("SignedBinaryWeightPerTensorConst"));
+  ActQuantizer act = Uint8ActPerTensorFloat();
+  act.is_signed = true;
+  act.bit_width = 1;
+  CHECK_THROWS_WITH(QuantReLU(act), Catch::Contains("expected 2 to 16 for signed codes"));
+  act = ShiftedUint8ActPerTensorFloat();
+  act.is_signed = true;
+  CHECK_THROWS_WITH(QuantIdentity(act), Catch::Contains("unsigned"));
+}
+
+TEST_CASE("bias correction refuses a network without biases and leaves it as it was") {
+  Rng rng(0);
+  nn::Sequential model;
+  model.add("first", QuantLinear(3, 3, {}, {Int8WeightPerTensorFloat(2), {}}, rng))
+      .add("second", QuantLinear(3, 2, {.bias = false}, {Int8WeightPerTensorFloat(2), {}}, rng));
+  const Tensor x = uniform({4, 3}, -1, 1, rng);
+  const Tensor before = model(x).value();
+  CHECK_THROWS_WITH(bias_correction_mode(model), Catch::Contains("QuantLinear(3, 2)"));
+  CHECK(test::same_elements(model(x).value(), before));
+}
+
 TEST_CASE("one unsigned bit is {0, 1}") {
   QuantReLU relu(Uint8ActPerTensorFloat(1));
   const QuantTensor q(relu(from_values<float>({4}, {-3, 0.4f, 0.9f, 2})));

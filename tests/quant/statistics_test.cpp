@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autograd/ops_elementwise.h"
 #include "tensor/elementwise.h"
 #include "tensor/factory.h"
 #include "tensor/parallel.h"
 #include "tensor/reduce.h"
 #include "tests/support/catch.h"
+#include "tests/support/golden.h"
 
 using namespace nibble;
 using namespace nibble::quant;
@@ -38,4 +40,27 @@ TEST_CASE("percentiles are order statistics, and one element takes the gradient"
     }
   }
   CHECK_THROWS_WITH(abs_percentile(Variable(zeros({0})), 99), Catch::Contains("no elements"));
+}
+
+TEST_CASE("percentiles of max(x, 0) are those of relu(x), ties and gradients included") {
+  Rng rng(9);
+  // Multiples of 1/4: ties everywhere.
+  const Tensor x = round(uniform({5, 7, 11, 13}, -8, 8, rng)) * 0.25;
+  for (double q : {99.999, 99.0, 60.0, 20.0}) {
+    Variable plain(x, true), fused(x, true);
+    const Variable expected = abs_percentile(relu(plain), q), stat = abs_percentile(fused, q, true);
+    CHECK(stat.value().item() == expected.value().item());
+    expected.backward();
+    stat.backward();
+    CHECK(test::same_elements(fused.grad(), plain.grad()));
+  }
+}
+
+TEST_CASE("NaN counts as the largest value, however many there are") {
+  const float nan = std::nanf("");
+  Tensor x = arange(3000, DType::float32);
+  for (std::int64_t i = 0; i < 3000; i += 10) x.mutable_data<float>()[i] = nan;
+  CHECK(std::isnan(abs_percentile(Variable(x, true), 99.999).value().item()));
+  CHECK(high_percentile(Variable(x, true), 50).value().item() == 1666);
+  CHECK(low_percentile_or_zero(Variable(x, true), 0.001).value().item() == 0);
 }

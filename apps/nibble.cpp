@@ -5,6 +5,7 @@
 #include <string>
 
 #include "apps/cpu_command.h"
+#include "apps/data_command.h"
 #include "apps/eval_command.h"
 #include "apps/inspect_command.h"
 #include "apps/interrupt.h"
@@ -35,6 +36,7 @@ int main(int argc, char** argv) {
     app.set_version_flag("--version", "nibble " NIBBLE_VERSION);
     app.require_subcommand(1);
     app.footer("Example: nibble lab --out out     'nibble COMMAND --help' tells more.");
+    nibble::add_data_command(app);
     nibble::add_train_command(app);
     nibble::add_eval_command(app);
     nibble::add_ptq_command(app);

@@ -37,11 +37,17 @@ Chart::Chart(Canvas& canvas, const Frame& frame, const std::string& title, const
       left_(frame.left + 82),
       top_(frame.top + 38),
       right_(frame.right - 18),
-      bottom_(frame.bottom - 58) {
+      bottom_(frame.bottom - 58),
+      x_log2_(x.log2) {
   const auto ticks_of = [](const Axis& axis, int count) {
-    std::vector<double> ticks = nice_ticks(axis.low, axis.high, count);
-    if (!axis.integers) return ticks;
-    ticks.clear();
+    std::vector<double> ticks;
+    if (axis.log2) {
+      for (double k = std::exp2(std::floor(std::log2(axis.low))); ticks.empty() || ticks.back() < axis.high;
+           k *= 2)
+        ticks.push_back(k);
+      return ticks;
+    }
+    if (!axis.integers) return nice_ticks(axis.low, axis.high, count);
     for (double k = std::ceil(axis.low); k <= axis.high; ++k) ticks.push_back(k);
     return ticks;
   };
@@ -75,7 +81,12 @@ Chart::Chart(Canvas& canvas, const Frame& frame, const std::string& title, const
                         colors::black);
 }
 
-double Chart::px(double x) const { return left_ + (right_ - left_) * (x - x_low_) / (x_high_ - x_low_); }
+double Chart::px(double x) const {
+  const double share =
+      x_log2_ ? std::log2(x / x_low_) / std::log2(x_high_ / x_low_) : (x - x_low_) / (x_high_ - x_low_);
+  return left_ + (right_ - left_) * share;
+}
+
 double Chart::py(double y) const { return bottom_ - (bottom_ - top_) * (y - y_low_) / (y_high_ - y_low_); }
 
 void Chart::polyline(const std::vector<std::pair<double, double>>& points, Color color, bool dashed,
@@ -115,7 +126,10 @@ void Chart::label(const std::vector<Label>& labels) {
     bool overlaps(const Box& o) const { return x0 < o.x1 && o.x0 < x1 && y0 < o.y1 && o.y0 < y1; }
   };
   std::vector<Box> taken;
-  for (const Label& l : labels) taken.push_back({px(l.x) - 6, py(l.y) - 6, px(l.x) + 6, py(l.y) + 6});
+  for (const Label& l : labels) {
+    taken.push_back({px(l.x) - 6, py(l.y) - 6, px(l.x) + 6, py(l.y) + 6});
+    taken.push_back({px(l.x) - 3, py(l.high), px(l.x) + 3, py(l.low)});
+  }
   for (const Label& l : labels) {
     const double w = Canvas::text_width(l.text), h = Canvas::text_height(), x = px(l.x), y = py(l.y);
     Box best{};

@@ -22,6 +22,7 @@ class Chart {
     std::string title;
     double low, high;
     bool integers = false;  // ticks at whole numbers only, range left as it is
+    bool log2 = false;      // ticks at powers of two; for x
   };
   Chart(Canvas& canvas, const Frame& frame, const std::string& title, const Axis& x, const Axis& y);
 
@@ -35,9 +36,9 @@ class Chart {
   void point(double x, double y, Color color, double radius = 4.5);
   void error_bar(double x, double low, double high, Color color);
 
-  // Labels points so that no label covers another, a marker or the frame.
+  // Labels points so that no label covers another, a marker, an error bar or the frame.
   struct Label {
-    double x, y;
+    double x, y, low, high;  // of the point and its error bar
     std::string text;
     Color color;
   };
@@ -54,6 +55,7 @@ class Chart {
  private:
   Canvas& canvas_;
   double left_, top_, right_, bottom_;  // the plot area
+  bool x_log2_;
   double x_low_, x_high_, y_low_, y_high_;
 };
 

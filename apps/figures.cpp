@@ -116,15 +116,17 @@ void draw_sweep(const std::filesystem::path& path, const LabResults& results) {
   Canvas canvas(1040, 640);
   if (runs.empty()) return canvas.save(path);
   const auto kib = [](const RunRecord& run) { return run.total_bytes() / 1024; };
-  double low = 1, high = 0, widest = 0;
+  double low = 1, high = 0, narrowest = 1e30, widest = 0;
   for (const RunRecord* run : runs) {
     low = std::min(low, run->accuracy_ci95()[0]);
     high = std::max(high, run->accuracy_ci95()[1]);
+    narrowest = std::min(narrowest, kib(*run));
     widest = std::max(widest, kib(*run));
   }
-  Chart chart(canvas, {10, 6, 1030, 634},
-              "Memory against accuracy, points labelled (activation bits, weight bits)",
-              {"weights and activations, KiB", 0, widest * 1.04}, {"test accuracy", low, high});
+  Chart chart(
+      canvas, {10, 6, 1030, 634}, "Memory against accuracy, points labelled (activation bits, weight bits)",
+      {.title = "weights and activations, KiB", .low = narrowest, .high = widest * 1.04, .log2 = true},
+      {"test accuracy", low, high});
   Points front;
   std::vector<Chart::Label> labels;
   const auto names = results.pareto();
@@ -138,7 +140,7 @@ void draw_sweep(const std::filesystem::path& path, const LabResults& results) {
     chart.error_bar(kib(*run), from, to, color);
     chart.point(kib(*run), run->accuracy(), color, best ? 5.5 : 4.5);
     labels.push_back(
-        {kib(*run), run->accuracy(),
+        {kib(*run), run->accuracy(), from, to,
          run->weight_bits == 32 ? "(32, 32) float" : fmt::format("({}, {})", run->act_bits, run->weight_bits),
          best ? colors::vermilion : colors::black});
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "apps/figures.h"
 #include "tensor/atomic_file.h"
@@ -132,7 +133,7 @@ class Report {
     const RunRecord* run = r_.find("fp32-e6");
     if (run == nullptr) run = r_.find("fp32-e3");
     if (run != nullptr && !run->dead_classes.empty())
-      say("The network never answers {}: see section 8.\n",
+      say("The network hardly ever recognises {}: see section 8.\n",
           class_names(run->dead_classes, singular_, plural_));
   }
 
@@ -243,33 +244,34 @@ class Report {
     say("Nothing in the sweep, or the float network, beats these in both memory and accuracy (the Pareto "
         "front): {}.\n",
         names);
-    const RunRecord* best = r_.find(front.back());
-    for (const RunRecord* run : runs)
-      if (run->accuracy() > best->accuracy()) best = run;
-    // The smallest whose interval reaches that of the most accurate one, among those that lost the same
-    // classes.
-    const RunRecord* smallest = best;
-    for (const RunRecord* run : runs)
-      if (run->dead_classes == best->dead_classes && run->accuracy_ci95()[1] >= best->accuracy_ci95()[0] &&
-          run->total_bytes() < smallest->total_bytes())
+    // Only runs that lost the same classes say something about bits: the largest such group.
+    std::map<std::vector<int>, std::vector<const RunRecord*>> groups;
+    for (const RunRecord* run : runs) groups[run->dead_classes].push_back(run);
+    const auto group = std::max_element(groups.begin(), groups.end(), [](const auto& a, const auto& b) {
+                         return a.second.size() < b.second.size();
+                       })->second;
+    if (groups.size() > 1)
+      say("The dead {} differ within the sweep: a run that happened to keep one more is ahead for that "
+          "reason and not for its bits. The "
+          "answer is therefore sought among the {} runs with the same ones ({}); other seeds may answer "
+          "differently.\n",
+          plural_, group.size(), dead(*group.front()));
+    const RunRecord* best = *std::max_element(
+        group.begin(), group.end(),
+        [](const RunRecord* a, const RunRecord* b) { return a->accuracy() < b->accuracy(); });
+    const RunRecord* smallest = best;  // the smallest whose interval reaches that of the most accurate
+    for (const RunRecord* run : group)
+      if (run->accuracy_ci95()[1] >= best->accuracy_ci95()[0] && run->total_bytes() < smallest->total_bytes())
         smallest = run;
     say("The most accurate is {} with {} at {:.2f} KiB.", best->name, accuracy(*best),
         kib(best->total_bytes()));
     if (smallest != best)
-      say("The smallest whose interval overlaps with that, and which lost the same {}, is **{}**: {} at "
-          "{:.2f} KiB. Between the two "
-          "no difference in accuracy is shown, so it is the better choice where memory counts.\n",
-          plural_, smallest->name, accuracy(*smallest), kib(smallest->total_bytes()));
+      say("The smallest whose interval overlaps with that is **{}**: {} at {:.2f} KiB. Between the two no "
+          "difference in accuracy is "
+          "shown, so it is the better choice where memory counts.\n",
+          smallest->name, accuracy(*smallest), kib(smallest->total_bytes()));
     else
-      say("No smaller one that lost the same {} comes within its interval, so it is the best of this run.\n",
-          plural_);
-    bool mixed = false;
-    for (const RunRecord* run : runs) mixed |= run->dead_classes != runs.front()->dead_classes;
-    if (mixed)
-      say("The dead {} differ within the sweep. A run that happened to regain one is ahead for that reason "
-          "and not for its bits; read "
-          "the ranking only among rows with the same ones, and repeat it with other seeds.\n",
-          plural_);
+      say("No smaller one comes within its interval, so **{}** is the best of this run.\n", best->name);
   }
 
   void double_softmax() {

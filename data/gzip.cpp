@@ -36,17 +36,15 @@ bool is_gzip(std::span<const std::byte> bytes) {
 
 std::vector<std::byte> gunzip(std::span<const std::byte> bytes, std::size_t max_bytes) {
   std::vector<std::byte> out;
+  // One byte more than is allowed: a full buffer cannot tell what fits exactly from what goes on.
+  const std::size_t limit = std::min(max_bytes, out.max_size() - 1) + 1;
   std::size_t used = 0, consumed = 0;
   Inflater inflater;
   for (;;) {
     if (!is_gzip(bytes.subspan(consumed)))
       throw FormatError(consumed == 0 ? "gzip: no gzip header" : "gzip: bytes after the end", consumed);
     for (int status = Z_OK; status != Z_STREAM_END;) {
-      if (used == out.size()) {
-        if (used >= max_bytes)
-          throw FormatError("gzip: expands to more than " + std::to_string(max_bytes) + " bytes", consumed);
-        out.resize(std::min(max_bytes, std::max<std::size_t>(2 * out.size(), 1 << 16)));
-      }
+      if (used == out.size()) out.resize(std::min(limit, std::max<std::size_t>(2 * out.size(), 1 << 16)));
       constexpr std::size_t kMost = std::numeric_limits<uInt>::max();
       const auto in_chunk = static_cast<uInt>(std::min(bytes.size() - consumed, kMost));
       const auto out_chunk = static_cast<uInt>(std::min(out.size() - used, kMost));
@@ -57,6 +55,8 @@ std::vector<std::byte> gunzip(std::span<const std::byte> bytes, std::size_t max_
       status = inflate(inflater.get(), Z_NO_FLUSH);
       consumed += in_chunk - inflater->avail_in;
       used += out_chunk - inflater->avail_out;
+      if (used > max_bytes)
+        throw FormatError("gzip: expands to more than " + std::to_string(max_bytes) + " bytes", consumed);
       if (status == Z_BUF_ERROR || (status == Z_OK && consumed == bytes.size() && inflater->avail_out != 0))
         throw FormatError("gzip: the file is truncated", consumed);
       if (status != Z_OK && status != Z_STREAM_END) throw FormatError("gzip: corrupt data", consumed);

@@ -1,5 +1,6 @@
 #include "data/idx.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 
@@ -22,14 +23,18 @@ Tensor parse_idx(std::span<const std::byte> bytes) {
   if (bytes.size() < header) throw FormatError("IDX: the header is truncated", bytes.size());
 
   Shape shape = Shape::filled(rank, 0);
-  std::uint64_t numel = 1;
+  // A size of 0 does not excuse the others: strides are products of them.
+  std::uint64_t extent = 1;
+  bool is_empty = false;
   for (int i = 0; i < rank; ++i) {
     const std::size_t at = 4 + 4 * static_cast<std::size_t>(i);
     const std::uint32_t size = byte(at) << 24 | byte(at + 1) << 16 | byte(at + 2) << 8 | byte(at + 3);
-    if (__builtin_mul_overflow(numel, std::uint64_t{size}, &numel) || numel > INT64_MAX)
+    is_empty |= size == 0;
+    if (__builtin_mul_overflow(extent, std::uint64_t{std::max(size, 1u)}, &extent) || extent > INT64_MAX)
       throw FormatError("IDX: the sizes are too large", at);
     shape[i] = size;
   }
+  const std::uint64_t numel = is_empty ? 0 : extent;
   if (bytes.size() - header != numel)
     throw FormatError(
         "IDX: " + std::to_string(bytes.size() - header) + " elements, the sizes say " + std::to_string(numel),

@@ -97,13 +97,18 @@ Entry parse_entry(const std::string& key, const Json& value, std::uint64_t data_
   if (!sizes.is_array() || sizes.size() > Shape::kMaxRank)
     fail(name + " has no shape of rank 0 to 8", kPrefix);
   Shape shape = Shape::filled(static_cast<int>(sizes.size()), 0);
-  std::uint64_t bytes = type->size;
+  // A size of 0 does not excuse the others: strides are products of them.
+  std::uint64_t extent = type->size;
+  bool is_empty = false;
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     const std::uint64_t size = natural(sizes[i], name + ": a size");
-    if (size > INT64_MAX || __builtin_mul_overflow(bytes, size, &bytes))
+    is_empty |= size == 0;
+    if (__builtin_mul_overflow(extent, std::max<std::uint64_t>(size, 1), &extent) || extent > INT64_MAX)
       fail(name + " is too large", kPrefix);
     shape[static_cast<int>(i)] = static_cast<std::int64_t>(size);
   }
+
+  const std::uint64_t bytes = is_empty ? 0 : extent;
 
   const Json& offsets = value["data_offsets"];
   if (!offsets.is_array() || offsets.size() != 2) fail(name + ": data_offsets is not a pair", kPrefix);

@@ -94,6 +94,9 @@ TEST_CASE("gzip: members are joined, everything else is refused") {
                     Catch::Contains("truncated"));
   CHECK_THROWS_WITH(data::gunzip(joined(whole, bytes_of("tail")), 1 << 20), Catch::Contains("after the end"));
   CHECK_THROWS_WITH(data::gunzip(whole, 1000), Catch::Contains("more than 1000"));
+  CHECK(data::gunzip(whole, text.size()) == text);
+  CHECK_THROWS_WITH(data::gunzip(whole, text.size() - 1), Catch::Contains("expands to more"));
+  CHECK(data::gunzip(gzip({}), 0).empty());
   Bytes corrupt = whole;
   corrupt[corrupt.size() - 6] ^= std::byte{1};
   CHECK_THROWS_WITH(data::gunzip(corrupt, 1 << 20), Catch::Contains("corrupt"));
@@ -124,6 +127,7 @@ TEST_CASE("idx: sizes are checked before anything is allocated") {
   refused(idx({2, 3}, 7), "7 elements");
   refused(idx({0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF}, 0), "too large");
   refused(idx({0x10000, 0x10000, 0x10000, 0x10000, 0x10000}, 0), "too large");
+  refused(idx({0, 0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF}, 0), "too large");
 }
 
 TEST_CASE("a folder of MNIST files: either spelling, plain or compressed, every label checked") {

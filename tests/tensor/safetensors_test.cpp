@@ -95,8 +95,11 @@ TEST_CASE("safetensors: malformed files give one line with the offset") {
   refused(
       file_of(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296,4294967296],"data_offsets":[0,4]}})", 4),
       "too large");
-  refused(file_of(R"({"a":{"dtype":"F32","shape":[0,9223372036854775807,9],"data_offsets":[0,0]},"b":1})", 0),
-          "exactly dtype");
+  refused(file_of(R"({"a":{"dtype":"F32","shape":[0,9223372036854775807,9],"data_offsets":[0,0]}})", 0),
+          "too large");
+  refused(file_of(R"({"a":{"dtype":"U8","shape":[0,4611686018427387904,3],"data_offsets":[0,0]}})", 0),
+          "too large");
+  refused(file_of(R"({"b":1})", 0), "exactly dtype");
   refused(file_of(R"({"__metadata__":{"a":1}})", 0), "not a string");
   const char pickle[] = "PK\x03\x04 archive";
   std::vector<std::byte> zip(sizeof pickle);

@@ -22,10 +22,9 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias)
   const auto backward = [x = SavedTensor(x.value()), weight = SavedTensor(weight.value())](
                             const Tensor& grad, const Needs& needs) {
     Grads grads(needs.size());
-    const Tensor rows = grad.reshape({-1, weight.get().size(0)});
-    if (needs[0]) grads[0] = matmul(grad, weight.get());
-    if (needs[1]) grads[1] = matmul(rows.transpose(0, 1), x.get().reshape({-1, weight.get().size(1)}));
-    if (needs.size() > 2 && needs[2]) grads[2] = sum(rows, {0});
+    if (needs[0]) grads[0] = linear_backward_input(grad, weight.get());
+    if (needs[1]) grads[1] = linear_backward_weight(grad, x.get());
+    if (needs.size() > 2 && needs[2]) grads[2] = sum_to(grad, {weight.get().size(0)});
     return grads;
   };
   if (bias.defined()) return make_op("linear", y, {x, weight, bias}, backward);

@@ -39,29 +39,13 @@ Range valid_outputs(Index offset, Index stride, Index outputs, Index size) {
   return {begin, larger(begin, end)};
 }
 
-template <bool Whole>
-VecF load_images(const float* p, Index n) {
-  if constexpr (Whole)
-    return load(p);
-  else
-    return load_partial(p, static_cast<std::size_t>(n));
-}
-
-template <bool Whole>
-void store_images(float* p, VecF v, Index n) {
-  if constexpr (Whole)
-    store(p, v);
-  else
-    store_partial(p, v, static_cast<std::size_t>(n));
-}
-
-// One vector of images, P neighbouring pixels, kChannels output channels; `start` is the offset of the first
-// pixel's window in x, `taps_h` and `taps_w` what of the window lies inside.
-template <Index P, bool Whole>
+// One vector of images, P neighbouring pixels, K output channels of which the first `channels` exist; `start`
+// is the offset of the first pixel's window in x, `taps_h` and `taps_w` what of the window lies inside.
+template <Index K, Index P, bool Whole>
 inline void forward_block(const DirectConv& p, const float* x, Index start, const float* weight,
                           const float* bias, Index channels, Range taps_h, Range taps_w, float* y, Index n) {
-  VecF sum[kChannels][P];
-  for (Index k = 0; k < kChannels; ++k)
+  VecF sum[K][P];
+  for (Index k = 0; k < K; ++k)
     for (Index i = 0; i < P; ++i) sum[k][i] = VecF(0.0f);
   const Index pixel = p.stride_w * p.x_w;
   for (Index r = taps_h.begin; r < taps_h.end; ++r) {
@@ -70,8 +54,8 @@ inline void forward_block(const DirectConv& p, const float* x, Index start, cons
       const float* w = weight + (r * p.s + s) * p.c * kConvBlock;
       for (Index c = 0; c < p.c; ++c, in += p.x_c, w += kConvBlock) {
         VecF v[P];
-        for (Index i = 0; i < P; ++i) v[i] = load_images<Whole>(in + i * pixel, n);
-        for (Index k = 0; k < kChannels; ++k) {
+        for (Index i = 0; i < P; ++i) v[i] = load_some<Whole>(in + i * pixel, n);
+        for (Index k = 0; k < K; ++k) {
           const VecF broadcast(w[k]);
           for (Index i = 0; i < P; ++i) sum[k][i] = fused_multiply_add(broadcast, v[i], sum[k][i]);
         }
@@ -80,39 +64,47 @@ inline void forward_block(const DirectConv& p, const float* x, Index start, cons
   }
   for (Index k = 0; k < channels; ++k) {
     const VecF offset(bias != nullptr ? bias[k] : 0.0f);
-    for (Index i = 0; i < P; ++i) store_images<Whole>(y + k * p.y_k + i * p.y_w, sum[k][i] + offset, n);
+    for (Index i = 0; i < P; ++i) store_some<Whole>(y + k * p.y_k + i * p.y_w, sum[k][i] + offset, n);
+  }
+}
+
+// One row of the outputs of K channels, P pixels at a time where the whole window is inside.
+template <Index K, Index P, bool Whole>
+void forward_row(const DirectConv& p, const float* x, const float* weight, const float* bias, Index channels,
+                 float* y, Index row, Index n) {
+  const Index top = row * p.stride_h - p.padding_h;
+  const Range taps_h = valid_taps(top, p.dilation_h, p.r, p.h);
+  const Range first = valid_outputs(-p.padding_w, p.stride_w, p.ow, p.w);
+  const Range last = valid_outputs((p.s - 1) * p.dilation_w - p.padding_w, p.stride_w, p.ow, p.w);
+  const Index inner_begin = larger(first.begin, last.begin), inner_end = smaller(first.end, last.end);
+  for (Index column = 0; column < p.ow;) {
+    const Index left = column * p.stride_w - p.padding_w;
+    const Index start = top * p.x_h + left * p.x_w;
+    float* out = y + column * p.y_w;
+    if (column >= inner_begin && column + P <= inner_end) {
+      forward_block<K, P, Whole>(p, x, start, weight, bias, channels, taps_h, {0, p.s}, out, n);
+      column += P;
+    } else {
+      const Range taps_w = valid_taps(left, p.dilation_w, p.s, p.w);
+      forward_block<K, 1, Whole>(p, x, start, weight, bias, channels, taps_h, taps_w, out, n);
+      ++column;
+    }
   }
 }
 
 template <bool Whole>
 void forward_images(const DirectConv& p, const float* x, const float* packed_weight, const float* bias,
                     float* y, Index row, Index n) {
-  const Index top = row * p.stride_h - p.padding_h;
-  const Range taps_h = valid_taps(top, p.dilation_h, p.r, p.h);
-  // Columns where the whole window is inside.
-  const Range first = valid_outputs(-p.padding_w, p.stride_w, p.ow, p.w);
-  const Range last = valid_outputs((p.s - 1) * p.dilation_w - p.padding_w, p.stride_w, p.ow, p.w);
-  const Range inner = {larger(first.begin, last.begin),
-                       larger(larger(first.begin, last.begin), smaller(first.end, last.end))};
-  for (Index block = 0; block * kChannels < p.k; ++block) {
-    const Index k = block * kChannels;
+  for (Index k = 0; k < p.k; k += kChannels) {
     const float* weight = packed_weight + k / kConvBlock * p.c * p.r * p.s * kConvBlock + k % kConvBlock;
     const float* b = bias == nullptr ? nullptr : bias + k;
     const Index channels = smaller(kChannels, p.k - k);
     float* out = y + k * p.y_k + row * p.y_h;
-    for (Index column = 0; column < p.ow;) {
-      const Index left = column * p.stride_w - p.padding_w;
-      const Index start = top * p.x_h + left * p.x_w;
-      if (column >= inner.begin && column + kPixels <= inner.end) {
-        forward_block<kPixels, Whole>(p, x, start, weight, b, channels, taps_h, {0, p.s},
-                                      out + column * p.y_w, n);
-        column += kPixels;
-      } else {
-        const Range taps_w = valid_taps(left, p.dilation_w, p.s, p.w);
-        forward_block<1, Whole>(p, x, start, weight, b, channels, taps_h, taps_w, out + column * p.y_w, n);
-        ++column;
-      }
-    }
+    // A single channel (grey images, depthwise) takes its independent sums from the pixels instead.
+    if (channels == 1)
+      forward_row<1, 8, Whole>(p, x, weight, b, channels, out, row, n);
+    else
+      forward_row<kChannels, kPixels, Whole>(p, x, weight, b, channels, out, row, n);
   }
 }
 
@@ -136,10 +128,10 @@ inline void backward_weight_block(const DirectConv& p, const float* x, const flo
   const float* g = grad + columns.begin * p.y_w;
   for (Index column = columns.begin; column < columns.end; ++column, in += p.stride_w * p.x_w, g += p.y_w) {
     VecF v[T];
-    for (Index t = 0; t < T; ++t) v[t] = load_images<Whole>(in + t * p.dilation_w * p.x_w, n);
+    for (Index t = 0; t < T; ++t) v[t] = load_some<Whole>(in + t * p.dilation_w * p.x_w, n);
     for (Index k = 0; k < kChannels; ++k) {
       // Beyond the last channel the first one is read again; those sums are dropped.
-      const VecF upstream = load_images<Whole>(g + (k < channels ? k : 0) * p.y_k, n);
+      const VecF upstream = load_some<Whole>(g + (k < channels ? k : 0) * p.y_k, n);
       for (Index t = 0; t < T; ++t) sum[k][t] = fma(upstream, v[t], sum[k][t]);
     }
   }

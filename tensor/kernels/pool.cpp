@@ -25,22 +25,6 @@ void store_codes(std::int32_t* p, VecI v, Index n) {
   std::memcpy(p, buffer, static_cast<std::size_t>(n) * sizeof(std::int32_t));
 }
 
-template <bool Whole>
-VecF load_images(const float* p, Index n) {
-  if constexpr (Whole)
-    return load(p);
-  else
-    return load_partial(p, static_cast<std::size_t>(n));
-}
-
-template <bool Whole>
-void store_images(float* p, VecF v, Index n) {
-  if constexpr (Whole)
-    store(p, v);
-  else
-    store_partial(p, v, static_cast<std::size_t>(n));
-}
-
 // Calls f(tap position in the plane, y, x) for the taps of output (row, column) that lie inside, in row-major
 // order.
 template <class F>
@@ -64,7 +48,7 @@ void max_pool_images(const DirectPool& p, const float* x, float* y, std::int32_t
       bool first = true;
       for_each_tap(p, row, column, [&](Index ty, Index tx) {
         const VecF here(static_cast<float>(ty * p.w + tx));
-        const VecF v = load_images<Whole>(x + ty * p.x_h + tx * p.x_w, n);
+        const VecF v = load_some<Whole>(x + ty * p.x_h + tx * p.x_w, n);
         // Strictly greater replaces; NaN replaces too, and then stays, since nothing compares greater than
         // it.
         const auto take = (v > best) | is_nan(v);
@@ -72,7 +56,7 @@ void max_pool_images(const DirectPool& p, const float* x, float* y, std::int32_t
         position = first ? here : select(take, here, position);
         first = false;
       });
-      store_images<Whole>(y + row * p.y_h + column * p.y_w, best, n);
+      store_some<Whole>(y + row * p.y_h + column * p.y_w, best, n);
       store_codes<Whole>(indices + row * p.y_h + column * p.y_w, to_int(position), n);
     }
   }
@@ -90,11 +74,11 @@ void max_pool_backward_images(const DirectPool& p, const float* grad_y, const st
   for (Index row = 0; row < p.oh; ++row) {
     for (Index column = 0; column < p.ow; ++column) {
       const Index out = row * p.y_h + column * p.y_w;
-      const VecF grad = load_images<Whole>(grad_y + out, n);
+      const VecF grad = load_some<Whole>(grad_y + out, n);
       const VecF position = to_float(load_codes<Whole>(indices + out, n));
       for_each_tap(p, row, column, [&](Index ty, Index tx) {
         const VecF here(static_cast<float>(ty * p.w + tx));
-        store_images<Whole>(grad_x + ty * p.x_h + tx * p.x_w, select(position == here, grad, VecF(0.0f)), n);
+        store_some<Whole>(grad_x + ty * p.x_h + tx * p.x_w, select(position == here, grad, VecF(0.0f)), n);
       });
     }
   }

@@ -41,6 +41,19 @@ inline void store_partial(float* p, VecF v, std::size_t n) {
 #endif
 }
 
+// A vector of n elements, known at compile time to be whole or not.
+template <bool Whole>
+VecF load_some(const float* p, std::ptrdiff_t n) {
+  if constexpr (Whole) return load(p);
+  return load_partial(p, static_cast<std::size_t>(n));
+}
+
+template <bool Whole>
+void store_some(float* p, VecF v, std::ptrdiff_t n) {
+  if constexpr (Whole) return store(p, v);
+  store_partial(p, v, static_cast<std::size_t>(n));
+}
+
 // Not v != v: xsimd's comparison is an ordered one on some tiers, false for NaN.
 inline xsimd::batch_bool<float> is_nan(VecF v) { return xsimd::isnan(v); }
 

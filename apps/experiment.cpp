@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "apps/interrupt.h"
+#include "apps/progress.h"
 #include "tensor/parallel.h"
 
 namespace nibble {
@@ -55,6 +56,9 @@ Experiment::Experiment(const CommonOptions& options) : limit_(options.limit), te
   data_ = data::load_mnist(data::find_data(options.data));
 }
 
+std::int64_t Experiment::train_size() const { return data::Dataset{data_.train, {}}.first(limit_).size(); }
+std::int64_t Experiment::test_size() const { return data::Dataset{data_.test, {}}.first(limit_).size(); }
+
 data::DataLoader::Epoch Experiment::training_epoch(const Run& run, std::int64_t batch_size) const {
   const data::Dataset images{data_.train, transforms_of(run.augmentation), run.seed};
   const data::DataLoader loader(images.first(limit_),
@@ -88,7 +92,7 @@ std::vector<EpochResult> Experiment::train(Run& run, const TrainingPlan& plan) {
     const int epoch = run.epochs + 1;
     nn::Progress train;
     try {
-      train = train_epoch(run, plan);
+      train = train_epoch(run, plan, last);
     } catch (const nn::NanLoss& error) {
       fail_diverged(plan, epoch, fmt::format("at step {}", error.step()));
     }
@@ -108,11 +112,14 @@ nn::Evaluation Experiment::evaluate(nn::Module& model, const Augmentation& augme
   return nn::evaluate(model, source(test_epoch(augmentation, kEvaluationBatch)));
 }
 
-nn::Progress Experiment::train_epoch(Run& run, const TrainingPlan& plan) {
+nn::Progress Experiment::train_epoch(Run& run, const TrainingPlan& plan, int last_epoch) {
   const std::int64_t first_step = run.steps;
+  const std::int64_t steps = (train_size() + plan.batch_size - 1) / plan.batch_size;
+  ProgressBar bar(fmt::format("{} epoch {}/{}", plan.label, run.epochs + 1, last_epoch), steps);
   bool stopped = false;
   const nn::Progress progress = nn::train_epoch(
-      run.model, *run.optimizer, source(training_epoch(run, plan.batch_size)), [&](const nn::Progress&) {
+      run.model, *run.optimizer, source(training_epoch(run, plan.batch_size)), [&](const nn::Progress& now) {
+        bar.update(first_step + now.step, now.accuracy(), now.loss());
         stopped = interrupted();
         return !stopped;
       });

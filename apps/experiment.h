@@ -35,7 +35,9 @@ class Experiment {
  public:
   explicit Experiment(const CommonOptions& options);
 
-  const data::Mnist& data() const { return data_; }
+  const data::Mnist& data() const { return data_; }  // all of it, whatever --limit says
+  std::int64_t train_size() const;
+  std::int64_t test_size() const;
 
   // On the test images, augmented once and for all by the test seed.
   nn::Evaluation evaluate(nn::Module& model, const Augmentation& augmentation);
@@ -49,7 +51,7 @@ class Experiment {
   std::vector<Tensor> test_images(const Run& run, std::int64_t batch_size, int count);
 
  private:
-  nn::Progress train_epoch(Run& run, const TrainingPlan& plan);
+  nn::Progress train_epoch(Run& run, const TrainingPlan& plan, int last_epoch);
   data::DataLoader::Epoch training_epoch(const Run& run, std::int64_t batch_size) const;
   data::DataLoader::Epoch test_epoch(const Augmentation& augmentation, std::int64_t batch_size);
 

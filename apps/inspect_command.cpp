@@ -7,15 +7,13 @@
 #include <optional>
 #include <string>
 
+#include "apps/activation_demo.h"
 #include "apps/options.h"
 #include "apps/print_tensor.h"
 #include "apps/run.h"
 #include "nn/state_dict.h"
 #include "quant/inspect.h"
-#include "quant/quant_activation.h"
-#include "quant/quant_tensor.h"
 #include "tensor/check.h"
-#include "tensor/factory.h"
 
 namespace nibble {
 namespace {
@@ -56,20 +54,8 @@ void inspect_layer(const Options& options) {
              report.mean_difference);
 }
 
-// Ten numbers through QuantIdentity, in training mode as in the notebook: the scale is that of the batch.
-void demonstrate_activation(int bits) {
-  quant::QuantIdentity identity(quant::Int8ActPerTensorFloat(bits));
-  const Tensor x =
-      from_values<float>({10}, {-1.0f, -0.8f, -0.5f, -0.3f, -0.1f, 0.1f, 0.3f, 0.5f, 0.8f, 1.0f});
-  const quant::QuantTensor y(identity(x));
-  fmt::print("input      {}\nquantized  {}\ncodes      {}\n", format_tensor(x),
-             format_tensor(y.value().value()), format_tensor(y.codes()));
-  fmt::print("scale {}\nzero point {}\nbit width {}\nsigned {}\n", format_numbers(y.scale().value()),
-             y.zero_point(), y.bit_width(), y.is_signed());
-}
-
 void inspect(const Options& options) {
-  if (options.demo_act) return demonstrate_activation(options.bits.value_or(2));
+  if (options.demo_act) return print_demo(demonstrate_activation(options.bits.value_or(2)));
   NIBBLE_CHECK(!options.checkpoint.empty() && !options.layer.empty(),
                "inspect: expected a checkpoint and a layer, or --demo-act");
   inspect_layer(options);

@@ -9,6 +9,7 @@
 #include "apps/eval_command.h"
 #include "apps/inspect_command.h"
 #include "apps/interrupt.h"
+#include "apps/lab_command.h"
 #include "apps/ptq_command.h"
 #include "apps/qat_command.h"
 #include "apps/sweep_command.h"
@@ -36,6 +37,7 @@ int main(int argc, char** argv) {
     app.set_version_flag("--version", "nibble " NIBBLE_VERSION);
     app.require_subcommand(1);
     app.footer("Example: nibble lab --out out     'nibble COMMAND --help' tells more.");
+    nibble::add_lab_command(app);
     nibble::add_data_command(app);
     nibble::add_train_command(app);
     nibble::add_eval_command(app);

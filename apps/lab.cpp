@@ -97,9 +97,12 @@ void Lab::quantize_after_training() {
   const Run start = load("fp32-e6");
   Run run = quantized_copy(start, spec(4, 32, start.spec.softmax), start.seed);
   PtqRecord& ptq = results_.ptq;
-  ptq.calibrated_on = options_.quantization.calibrate_on;
+  if (!options_.quantization.calibrate_on.empty()) ptq.calibrated_on = options_.quantization.calibrate_on;
   ptq.accuracy_before_correction = experiment_.evaluate(run.model, run.augmentation).total.accuracy();
-  calibrate(run, experiment_, parse_calibration_split(ptq.calibrated_on), options_.training.batch_size);
+  const auto images = calibration_images(run, experiment_, parse_calibration_split(ptq.calibrated_on),
+                                         options_.training.batch_size);
+  calibrate(run, images);
+  correct_biases(run, images);
   save_run(file("ptq-w4"), run);
   const nn::StateDict state = nn::state_dict(start.model);
   for (const char* layer : {"conv1", "conv2", "linear"}) {

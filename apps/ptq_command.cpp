@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <string>
 
 #include "apps/experiment.h"
 #include "apps/options.h"
@@ -30,7 +31,11 @@ void quantize(const Options& options) {
   print_epochs(experiment.train(start, plan));
 
   Run run = quantized_copy(start, spec, start.seed);
-  calibrate(run, experiment, parse_calibration_split(options.quantization.calibrate_on), plan.batch_size);
+  const std::string split =
+      options.quantization.calibrate_on.empty() ? "train" : options.quantization.calibrate_on;
+  const auto images = calibration_images(run, experiment, parse_calibration_split(split), plan.batch_size);
+  calibrate(run, images);
+  correct_biases(run, images);
   if (!options.training.out.empty()) save_run(options.training.out, run);
   print_memory(run);
   print_evaluation(experiment.evaluate(run.model, run.augmentation));
@@ -47,6 +52,7 @@ void add_ptq_command(CLI::App& app) {
   add_training_options(*command, options->training);
   add_bit_options(*command, options->quantization);
   add_quantizer_options(*command, options->quantization);
+  command->get_option("--epochs")->description("In float, before quantizing (0 with --from, else 6)");
   command->footer("Example: nibble ptq --from fp32.safetensors --weight-bits 4 --out ptq.safetensors");
   command->callback([options] { quantize(*options); });
 }

@@ -24,7 +24,9 @@ void train_quantized(const Options& options) {
   const ModelSpec spec = quantized_spec(options.quantization, start.spec.softmax);
   Experiment experiment(options.common);
   Run run = quantized_copy(start, spec, start.seed);
-  const auto epochs = experiment.train(run, plan_of(options.training, 3, "qat"));
+  const TrainingPlan plan = plan_of(options.training, 3, "qat");
+  calibrate_if_asked(run, experiment, options.quantization.calibrate_on, plan.batch_size);
+  const auto epochs = experiment.train(run, plan);
   print_epochs(epochs);
   print_memory(run);
   print_evaluation(epochs.empty() ? experiment.evaluate(run.model, run.augmentation) : epochs.back().test);

@@ -11,6 +11,12 @@ namespace {
 
 constexpr int kCalibrationBatches = 6;  // the notebook's
 
+void forward_all(Run& run, const std::vector<Tensor>& images) {
+  const NoGrad no_grad;
+  run.model.eval();
+  for (const Tensor& x : images) run.model(x);
+}
+
 }  // namespace
 
 Run quantized_copy(const Run& from, const ModelSpec& spec, std::uint64_t seed) {
@@ -32,20 +38,25 @@ CalibrationSplit parse_calibration_split(const std::string& name) {
   return name == "train" ? CalibrationSplit::train : CalibrationSplit::test;
 }
 
-void calibrate(Run& run, Experiment& experiment, CalibrationSplit split, std::int64_t batch_size) {
-  const std::vector<Tensor> batches = split == CalibrationSplit::train
-                                          ? experiment.training_images(run, batch_size, kCalibrationBatches)
+std::vector<Tensor> calibration_images(const Run& run, Experiment& experiment, CalibrationSplit split,
+                                       std::int64_t batch_size) {
+  return split == CalibrationSplit::train ? experiment.training_images(run, batch_size, kCalibrationBatches)
                                           : experiment.test_images(run, batch_size, kCalibrationBatches);
-  const NoGrad no_grad;
-  run.model.eval();
-  {
-    const quant::calibration_mode calibrating(run.model);
-    for (const Tensor& x : batches) run.model(x);
-  }
-  {
-    const quant::bias_correction_mode correcting(run.model);
-    for (const Tensor& x : batches) run.model(x);
-  }
+}
+
+void calibrate(Run& run, const std::vector<Tensor>& images) {
+  const quant::calibration_mode guard(run.model);
+  forward_all(run, images);
+}
+
+void correct_biases(Run& run, const std::vector<Tensor>& images) {
+  const quant::bias_correction_mode guard(run.model);
+  forward_all(run, images);
+}
+
+void calibrate_if_asked(Run& run, Experiment& experiment, const std::string& split, std::int64_t batch_size) {
+  if (!split.empty())
+    calibrate(run, calibration_images(run, experiment, parse_calibration_split(split), batch_size));
 }
 
 quant::MemoryLedger memory_of(Run& run) { return quant::memory_ledger(run.model, zeros({1, 1, 28, 28})); }

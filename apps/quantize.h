@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "apps/experiment.h"
 #include "quant/memory.h"
@@ -15,10 +16,17 @@ Run quantized_copy(const Run& from, const ModelSpec& spec, std::uint64_t seed);
 enum class CalibrationSplit { train, test };
 CalibrationSplit parse_calibration_split(const std::string& name);
 
-// Post-training quantization as in the notebook: calibration of the activation scales, then bias correction,
-// both on the same six batches: the first six of the next epoch's shuffled, augmented training images, or of
-// the frozen test set.
-void calibrate(Run& run, Experiment& experiment, CalibrationSplit split, std::int64_t batch_size);
+// The images that calibrate: six batches, as in the notebook; the first of the next epoch's shuffled and
+// augmented training images, or of the frozen test set.
+std::vector<Tensor> calibration_images(const Run& run, Experiment& experiment, CalibrationSplit split,
+                                       std::int64_t batch_size);
+// Sets the scales of activations; without quantized activations nothing changes.
+void calibrate(Run& run, const std::vector<Tensor>& images);
+void correct_biases(Run& run, const std::vector<Tensor>& images);
+
+// Before training: unless `split` is empty, activation scales are calibrated on it and are parameters from
+// the first step, instead of following each batch for 300 steps.
+void calibrate_if_asked(Run& run, Experiment& experiment, const std::string& split, std::int64_t batch_size);
 
 // Of one image in the lab's network; biases ignored, as the notebook asks.
 quant::MemoryLedger memory_of(Run& run);

@@ -77,6 +77,8 @@ Run load_run(const std::filesystem::path& path, const nn::SGDOptions& sgd, bool 
 }
 
 Run start_run(const CommonOptions& common, const TrainingOptions& training) {
+  NIBBLE_CHECK(!training.no_augment || training.rotate.empty(),
+               "--no-augment and --rotate contradict each other");
   const nn::SGDOptions sgd{.lr = training.lr, .momentum = training.momentum};
   ModelSpec spec;
   spec.softmax = !training.logits;

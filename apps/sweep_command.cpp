@@ -44,6 +44,7 @@ void sweep(const Options& options) {
     Run run = quantized_copy(start, spec, seed_of_run(start.seed, name));
     TrainingPlan plan = plan_of(options.training, 3, name);
     if (!folder.empty()) plan.out = folder / (name + ".safetensors");
+    calibrate_if_asked(run, experiment, options.quantization.calibrate_on, plan.batch_size);
     const auto epochs = experiment.train(run, plan);
     const nn::Evaluation test =
         epochs.empty() ? experiment.evaluate(run.model, run.augmentation) : epochs.back().test;
@@ -61,13 +62,14 @@ void add_sweep_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   add_common_options(*command, options->common);
   add_training_options(*command, options->training);
-  command->get_option("--out")->description("Folder for one checkpoint per network");
-  command->add_option("--act-bits", options->act_bits, "2..16 or 32, a list")
-      ->delimiter(',')
-      ->capture_default_str();
-  command->add_option("--weight-bits", options->weight_bits, "1..16 or 32, a list")
-      ->delimiter(',')
-      ->capture_default_str();
+  command->get_option("--out")->type_name("DIR")->description("Folder for one checkpoint per network");
+  command->add_option("--act-bits", options->act_bits, "Each 2..16, or 32 for float (2,4,8)")
+      ->type_name("LIST")
+      ->delimiter(',');
+  command
+      ->add_option("--weight-bits", options->weight_bits, "Each 1 (binary), 2..16, or 32 for float (2,4,8)")
+      ->type_name("LIST")
+      ->delimiter(',');
   add_quantizer_options(*command, options->quantization);
   command->footer(
       "Example: nibble sweep --from fp32.safetensors --act-bits 2,4,8 --weight-bits 2,4,8 --out sweep");

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <fstream>
@@ -12,6 +13,7 @@
 #include <stdexcept>
 
 #include "tensor/random.h"
+#include "tests/support/catch.h"
 
 namespace nibble::test {
 namespace {
@@ -108,6 +110,35 @@ Outcome Process::wait() {
 
 Outcome nibble_program(std::vector<std::string> arguments, std::vector<std::string> environment) {
   return Process(std::move(arguments), std::move(environment)).wait();
+}
+
+Outcome Workspace::run(std::vector<std::string> arguments) const {
+  arguments.insert(arguments.end(), {"--data", data()});
+  return nibble_program(std::move(arguments));
+}
+
+std::string Workspace::trained(const std::string& name, std::vector<std::string> more) const {
+  std::vector<std::string> arguments{"train", "--epochs", "1", "--out", file(name)};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  const Outcome outcome = run(arguments);
+  INFO(outcome.err);
+  REQUIRE(outcome.code == 0);
+  return file(name);
+}
+
+std::string last_lines(const std::string& text, int count) {
+  std::size_t at = text.size();
+  for (int i = 0; i <= count && at != std::string::npos && at > 0; ++i) at = text.rfind('\n', at - 1);
+  return at == std::string::npos ? text : text.substr(at + 1);
+}
+
+void check_fails(const Outcome& outcome, const std::string& named) {
+  INFO(outcome.err);
+  CHECK(outcome.code != 0);
+  CHECK(outcome.code < 126);
+  CHECK(outcome.err.rfind("nibble: ", 0) == 0);
+  CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
+  CHECK(outcome.err.find(named) != std::string::npos);
 }
 
 }  // namespace nibble::test

@@ -54,4 +54,24 @@ class Process {
 
 Outcome nibble_program(std::vector<std::string> arguments, std::vector<std::string> environment = {});
 
+// A folder with a tiny data set.
+class Workspace {
+ public:
+  Workspace() { write_tiny_dataset(data(), 320, 100); }
+  std::string data() const { return file("data"); }
+  std::string file(const std::string& name) const { return folder_.file(name); }
+
+  Outcome run(std::vector<std::string> arguments) const;  // with --data added
+  // Path of a checkpoint made by one epoch of `nibble train`.
+  std::string trained(const std::string& name, std::vector<std::string> more = {}) const;
+
+ private:
+  TempFolder folder_;
+};
+
+std::string last_lines(const std::string& text, int count);
+
+// Non-zero exit and one line on standard error, which names `named`.
+void check_fails(const Outcome& outcome, const std::string& named);
+
 }  // namespace nibble::test

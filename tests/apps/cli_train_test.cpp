@@ -13,50 +13,6 @@
 #include "tests/support/catch.h"
 
 namespace nibble::test {
-namespace {
-
-class Workspace {
- public:
-  Workspace() { write_tiny_dataset(data(), 320, 100); }
-  std::string data() const { return file("data"); }
-  std::string file(const std::string& name) const { return folder_.file(name); }
-
-  // `arguments` with --data added.
-  Outcome run(std::vector<std::string> arguments) const {
-    arguments.insert(arguments.end(), {"--data", data()});
-    return nibble_program(std::move(arguments));
-  }
-  // A checkpoint made by `nibble train`.
-  std::string trained(const std::string& name, std::vector<std::string> more = {}) const {
-    std::vector<std::string> arguments{"train", "--epochs", "1", "--out", file(name)};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    const Outcome outcome = run(arguments);
-    INFO(outcome.err);
-    REQUIRE(outcome.code == 0);
-    return file(name);
-  }
-
- private:
-  TempFolder folder_;
-};
-
-std::string last_lines(const std::string& text, int count) {
-  std::size_t at = text.size();
-  for (int i = 0; i <= count && at != std::string::npos && at > 0; ++i) at = text.rfind('\n', at - 1);
-  return at == std::string::npos ? text : text.substr(at + 1);
-}
-
-void check_fails(const Outcome& outcome, const std::string& named) {
-  INFO(outcome.err);
-  CHECK(outcome.code != 0);
-  CHECK(outcome.code < 126);
-  CHECK(outcome.err.rfind("nibble: ", 0) == 0);
-  CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
-  CHECK(outcome.err.find(named) != std::string::npos);
-}
-
-}  // namespace
-
 TEST_CASE("eval prints two lines, those of the training that made the checkpoint") {
   const Workspace workspace;
   const Outcome train = workspace.run({"train", "--epochs", "2", "--out", workspace.file("a.safetensors")});

@@ -16,8 +16,8 @@ namespace {
 constexpr std::int64_t kEvaluationBatch = 64;
 
 [[noreturn]] void fail_diverged(const TrainingPlan& plan, int epoch, const std::string& where) {
-  const std::string kept =
-      plan.out.empty() ? "" : "; " + plan.out.string() + " keeps the last good checkpoint";
+  const bool saved = !plan.out.empty() && std::filesystem::exists(plan.out);
+  const std::string kept = saved ? "; " + plan.out.string() + " keeps the last good checkpoint" : "";
   throw std::runtime_error(
       fmt::format("{}: the loss is not a number {} of epoch {}{}", plan.label, where, epoch, kept));
 }

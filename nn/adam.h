@@ -29,12 +29,18 @@ class Adam : public Optimizer {
   bool decoupled_;
 };
 
+struct AdamWOptions {
+  double lr = 1e-3;
+  double beta1 = 0.9, beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 0.01;  // PyTorch's default
+};
+
 // Loshchilov and Hutter, "Decoupled weight decay regularization", 2019: p *= 1 - lr * weight_decay first.
-// PyTorch's default weight_decay is 0.01.
 class AdamW : public Adam {
  public:
-  AdamW(NamedParameters parameters, const AdamOptions& options)
-      : Adam(std::move(parameters), options, true) {}
+  AdamW(NamedParameters parameters, const AdamWOptions& o)
+      : Adam(std::move(parameters), {o.lr, o.beta1, o.beta2, o.eps, o.weight_decay}, true) {}
 };
 
 }  // namespace nibble::nn

@@ -9,6 +9,13 @@ struct BatchNorm2dOptions {
   double momentum = 0.1;  // running = (1 - momentum) * running + momentum * batch
 };
 
+// y = (x - mean) / sqrt(variance + eps) * weight + bias with mean and (biased) variance per channel of x [N,
+// C, H, W]; weight and bias [C]. Differentiable with respect to all three.
+struct BatchNormResult {
+  Variable y, mean, variance;  // the latter [1, C, 1, 1]
+};
+BatchNormResult batch_norm2d(const Variable& x, const Variable& weight, const Variable& bias, double eps);
+
 // y = (x - mean) / sqrt(var + eps) * weight + bias per channel of [N, C, H, W] (Ioffe and Szegedy, 2015).
 // In training mean and var are those of the batch (biased variance) and the running values are updated
 // (unbiased variance); in evaluation the running values are used. State: weight, bias; running_mean,
@@ -22,7 +29,7 @@ class BatchNorm2d : public Module {
  private:
   BatchNorm2dOptions options_;
   Variable weight_, bias_;
-  Tensor running_mean_, running_var_;
+  Tensor running_mean_, running_var_, num_batches_tracked_;
 };
 
 }  // namespace nibble::nn

@@ -1,5 +1,7 @@
 #include "nn/module.h"
 
+#include <algorithm>
+
 namespace nibble::nn {
 namespace {
 
@@ -42,18 +44,32 @@ std::vector<std::pair<std::string, Module*>> Module::named_modules() {
   return result;
 }
 
+void Module::check_name(const std::string& name) const {
+  NIBBLE_CHECK(!name.empty() && name.find('.') == std::string::npos, "module: \"", name,
+               "\" is no name; expected one without dots");
+  const auto taken = [&](const auto& entries) {
+    return std::any_of(entries.begin(), entries.end(),
+                       [&](const auto& entry) { return entry.first == name; });
+  };
+  NIBBLE_CHECK(!taken(parameters_) && !taken(buffers_) && !taken(children_), "module: \"", name,
+               "\" is registered twice");
+}
+
 Variable Module::register_parameter(std::string name, Tensor value) {
+  check_name(name);
   Variable parameter(std::move(value), true);
   parameters_.emplace_back(std::move(name), parameter);
   return parameter;
 }
 
 Tensor Module::register_buffer(std::string name, Tensor value) {
+  check_name(name);
   buffers_.emplace_back(std::move(name), value);
   return value;
 }
 
 std::shared_ptr<Module> Module::register_module(std::string name, std::shared_ptr<Module> child) {
+  check_name(name);
   children_.emplace_back(std::move(name), child);
   return child;
 }

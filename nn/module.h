@@ -41,11 +41,14 @@ class Module {
   std::vector<std::pair<std::string, Module*>> named_modules();
 
  protected:
+  // Names have no dots and are unique within a module, else std::invalid_argument.
   Variable register_parameter(std::string name, Tensor value);
   Tensor register_buffer(std::string name, Tensor value);
   std::shared_ptr<Module> register_module(std::string name, std::shared_ptr<Module> child);
 
  private:
+  void check_name(const std::string& name) const;
+
   bool training_ = true;
   std::vector<std::pair<std::string, Variable>> parameters_;
   std::vector<std::pair<std::string, Tensor>> buffers_;

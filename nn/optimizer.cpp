@@ -33,7 +33,7 @@ void Optimizer::zero_grad() {
 std::map<std::string, Tensor> Optimizer::state_dict() const {
   std::map<std::string, Tensor> result;
   for (std::size_t i = 0; i < parameters_.size(); ++i)
-    for (const auto& [name, tensor] : states_[i]) result[name + "." + parameters_[i].first] = tensor;
+    for (const auto& [name, tensor] : states_[i]) result[name + "." + parameters_[i].first] = tensor.clone();
   return result;
 }
 
@@ -50,12 +50,15 @@ void Optimizer::load_state_dict(const std::map<std::string, Tensor>& state) {
                  "optimizer: state \"", key, "\" belongs to no parameter");
     // Step counters are scalars, everything else has the parameter's shape.
     NIBBLE_CHECK(name == "step"
-                     ? tensor.numel() == 1
+                     ? tensor.numel() == 1 && tensor.dtype() == DType::int64
                      : tensor.shape() == found->second.shape() && tensor.dtype() == found->second.dtype(),
                  "optimizer: state \"", key, "\" has shape ", tensor.shape(), " of ", tensor.dtype(),
                  ", expected ", found->second.shape(), " of ", found->second.dtype());
     loaded[static_cast<std::size_t>(found - parameters_.begin())][name] = tensor.clone();
   }
+  for (std::size_t i = 0; i < loaded.size(); ++i)
+    NIBBLE_CHECK(loaded[i].empty() || loaded[i].size() == state_names().size(), "optimizer: the state of ",
+                 parameters_[i].first, " is incomplete");
   states_ = std::move(loaded);
 }
 

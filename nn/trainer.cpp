@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "autograd/no_grad.h"
+#include "nn/eval_mode.h"
 #include "tensor/reduce.h"
 
 namespace nibble::nn {
@@ -52,12 +53,7 @@ std::vector<int> Evaluation::dead_classes(double recall) const {
 }
 
 Evaluation evaluate(Module& model, const BatchSource& batches, const StepCallback& on_step) {
-  struct Restore {
-    Module& model;
-    bool training;
-    ~Restore() { model.train(training); }
-  } const restore{model, model.is_training()};
-  model.eval();
+  const EvalMode eval_mode(model);
   const NoGrad no_grad;
   Evaluation result;
   for (Batch batch; batches(batch);) {

@@ -35,7 +35,8 @@ struct Progress {
 // Called after every batch; false stops there.
 using StepCallback = std::function<bool(const Progress&)>;
 
-// The loss of a batch is not a number any more. The parameters are those before that step.
+// The loss of a batch is not a number any more. The parameters are those before that step; running statistics
+// (batch norm, quantizers) have seen its forward pass, so go back to a checkpoint.
 class NanLoss : public std::runtime_error {
  public:
   explicit NanLoss(std::int64_t step);

@@ -5,6 +5,7 @@
 #include "nn/batch_norm2d.h"
 #include "nn/conv2d.h"
 #include "nn/dropout.h"
+#include "nn/eval_mode.h"
 #include "nn/flatten.h"
 #include "nn/linear.h"
 #include "quant/quant_activation.h"
@@ -43,12 +44,7 @@ double MemoryLedger::weight_bytes() const { return bytes_of(entries, true); }
 double MemoryLedger::activation_bytes() const { return bytes_of(entries, false); }
 
 MemoryLedger memory_ledger(nn::Sequential& network, const Tensor& sample) {
-  struct Restore {
-    nn::Module& network;
-    bool training;
-    ~Restore() { network.train(training); }
-  } const restore{network, network.is_training()};
-  network.eval();
+  const nn::EvalMode eval_mode(network);
   const NoGrad no_grad;
 
   MemoryLedger ledger;

@@ -5,6 +5,7 @@
 #include "nn/batch_norm2d.h"
 #include "nn/conv2d.h"
 #include "nn/dropout.h"
+#include "nn/eval_mode.h"
 #include "nn/flatten.h"
 #include "nn/init.h"
 #include "nn/linear.h"
@@ -38,8 +39,8 @@ TEST_CASE("a network is written as a list of layers, its parameters are named af
   named.add("conv1", nn::Conv2d(1, 2, 3, {.bias = false}, rng)).add("bn1", nn::BatchNorm2d(2));
   names.clear();
   for (const auto& [name, tensor] : nn::state_dict(named)) names.push_back(name);
-  CHECK(names == std::vector<std::string>{"bn1.bias", "bn1.running_mean", "bn1.running_var", "bn1.weight",
-                                          "conv1.weight"});
+  CHECK(names == std::vector<std::string>{"bn1.bias", "bn1.num_batches_tracked", "bn1.running_mean",
+                                          "bn1.running_var", "bn1.weight", "conv1.weight"});
 }
 
 TEST_CASE("training mode reaches every module") {
@@ -90,7 +91,8 @@ TEST_CASE("golden: batch_norm2d") {
     nn::load_state_dict(bn, {{"weight", gamma},
                              {"bias", golden.tensor(i, "beta")},
                              {"running_mean", golden.tensor(i, "running_mean_before")},
-                             {"running_var", golden.tensor(i, "running_var_before")}});
+                             {"running_var", golden.tensor(i, "running_var_before")},
+                             {"num_batches_tracked", zeros({}, DType::int64)}});
     bn.train(golden.meta(i, "mode") == "train");
     Variable x(golden.tensor(i, "x"), true);
     const Variable y = bn(x);
@@ -107,6 +109,44 @@ TEST_CASE("golden: batch_norm2d") {
     check("running_mean_after", bn.named_buffers()[0].second);
     check("running_var_after", bn.named_buffers()[1].second);
   }
+}
+
+TEST_CASE("batch_norm2d passes gradcheck") {
+  Rng rng(6);
+  CHECK_NOTHROW(
+      gradcheck([](const std::vector<Variable>& v) { return nn::batch_norm2d(v[0], v[1], v[2], 1e-5).y; },
+                {uniform({3, 2, 2, 3}, -1, 1, rng, DType::float64),
+                 uniform({2}, 0.5, 1.5, rng, DType::float64), uniform({2}, -1, 1, rng, DType::float64)}));
+}
+
+TEST_CASE("every layer without parameters is its operation") {
+  Rng rng(7);
+  const Variable x(uniform({2, 3, 4, 4}, -1, 1, rng));
+  CHECK(test::same_elements(nn::Sigmoid{}(x).value(), sigmoid(x.value())));
+  CHECK(test::same_elements(nn::Tanh{}(x).value(), tanh(x.value())));
+  CHECK(test::same_elements(nn::LogSoftmax(1)(x).value(), log_softmax(x, 1).value()));
+  CHECK(test::same_elements(nn::AvgPool2d(2)(x).value(), avg_pool2d(x.value(), 2)));
+  CHECK(test::same_elements(nn::AdaptiveAvgPool2d(1)(x).value(), adaptive_avg_pool2d(x.value(), 1)));
+}
+
+TEST_CASE("names are unique within a module and have no dots") {
+  nn::Sequential model;
+  model.add("relu", nn::ReLU{});
+  CHECK_THROWS_WITH(model.add("relu", nn::ReLU{}), Catch::Contains("registered twice"));
+  CHECK_THROWS_WITH(model.add("a.b", nn::ReLU{}), Catch::Contains("without dots"));
+}
+
+TEST_CASE("EvalMode gives every module its own mode back") {
+  nn::Sequential model;
+  model.add("a", nn::ReLU{}).add("b", nn::ReLU{});
+  model.named_children()[1].second->eval();
+  {
+    const nn::EvalMode eval_mode(model);
+    for (const auto& [name, module] : model.named_modules()) CHECK_FALSE(module->is_training());
+  }
+  CHECK(model.is_training());
+  CHECK(model.named_children()[0].second->is_training());
+  CHECK_FALSE(model.named_children()[1].second->is_training());
 }
 
 TEST_CASE("layers name what does not fit") {

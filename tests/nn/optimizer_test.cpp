@@ -39,7 +39,9 @@ TEST_CASE("golden: SGD, Adam and AdamW follow PyTorch for five steps") {
         if (kind == "Adam")
           optimizer = std::make_unique<nn::Adam>(parameters, options);
         else if (kind == "AdamW")
-          optimizer = std::make_unique<nn::AdamW>(parameters, options);
+          optimizer = std::make_unique<nn::AdamW>(
+              parameters,
+              nn::AdamWOptions{options.lr, options.beta1, options.beta2, options.eps, options.weight_decay});
         else
           throw std::runtime_error("unknown optimizer " + kind);
       }

@@ -1,4 +1,5 @@
 #include <memory>
+#include <string>
 
 #include "apps/run.h"
 #include "autograd/no_grad.h"
@@ -32,6 +33,27 @@ std::function<void()> make_training(const ModelSpec& spec, std::int64_t n) {
   return [=] { step(*run, x, y); };
 }
 
+// Weights and activations of 4 bits, biases of 16: the scales of activations are first statistics of each
+// batch
+// ("stats", the first 300 steps), then parameters ("param").
+std::function<void()> make_quantized_training(std::int64_t n, bool parameters) {
+  constexpr int kStepsOfStatistics = 300;
+  const ModelSpec spec{.weight_bits = 4, .act_bits = 4, .bias_bits = 16};
+  const auto train = make_training(spec, n);
+  if (!parameters) {
+    // A phase that ends: a network of its own for every run of steps.
+    return [=, current = train, steps = 0]() mutable {
+      if (steps++ == kStepsOfStatistics) {
+        current = make_training(spec, n);
+        steps = 1;
+      }
+      current();
+    };
+  }
+  for (int i = 0; i < kStepsOfStatistics; ++i) train();
+  return train;
+}
+
 std::function<void()> make_inference(std::int64_t n) {
   auto run = std::make_shared<Run>(ModelSpec{}, Augmentation{}, 1, nn::SGDOptions{});
   run->model.eval();
@@ -48,6 +70,9 @@ std::function<void()> make_inference(std::int64_t n) {
 void register_train_step() {
   for (int threads : {1, 2}) {
     add("train_step/batch:64", threads, "kimages/s", 64e6, [] { return make_training({}, 64); });
+    for (bool parameters : {false, true})
+      add(std::string("qat_step/batch:64/phase:") + (parameters ? "param" : "stats"), threads, "kimages/s",
+          64e6, [parameters] { return make_quantized_training(64, parameters); });
     for (std::int64_t n : {1, 64, 1000})
       add("infer/batch:" + std::to_string(n), threads, "kimages/s", 1e6 * static_cast<double>(n),
           [n] { return make_inference(n); });

@@ -31,6 +31,9 @@ void check_writable(const std::filesystem::path& path) {
   if (path.empty()) return;
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored)) fail(path, "it is a folder");
+  // The rename would replace a device or a pipe by a file.
+  if (std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored))
+    fail(path, "it is not a regular file");
   check_folder(path.has_parent_path() ? path.parent_path() : ".", path);
 }
 

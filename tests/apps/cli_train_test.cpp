@@ -127,6 +127,7 @@ TEST_CASE("an output that cannot be written is found before training and costs n
       workspace.run({"train", "--epochs", "100000", "--out", workspace.file("no/such/folder.safetensors")}),
       "no/such/folder.safetensors");
   check_fails(workspace.run({"train", "--epochs", "100000", "--out", workspace.data()}), workspace.data());
+  check_fails(workspace.run({"train", "--epochs", "100000", "--out", "/dev/null"}), "/dev/null");
   CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(20));
 }
 

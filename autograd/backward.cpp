@@ -3,58 +3,86 @@
 #include "autograd/no_grad.h"
 #include "autograd/node.h"
 #include "tensor/elementwise.h"
+#include "tensor/layout.h"
 #include "tensor/reduce.h"
 
 namespace nibble {
+namespace {
+
+struct Pending {
+  std::shared_ptr<Node> node;
+  Tensor grad;
+};
+
+// Whether nobody else can see the elements: then they may be added to in place. Gradients are otherwise never
+// written, since a closure may return a tensor it shares with others, or a broadcast view.
+bool is_exclusive(const Tensor& grad) {
+  return grad.storage().use_count() == 1 && grad.strides() == dense_strides_like(grad);
+}
+
+void accumulate(Tensor& sum, Tensor addend) {
+  if (!sum.defined()) {
+    sum = std::move(addend);
+  } else if (is_exclusive(sum)) {
+    add_in_place(sum, addend);
+  } else {
+    sum = add(sum, addend);
+  }
+}
+
+Tensor exclusive(Tensor grad) {
+  if (is_exclusive(grad)) return grad;
+  Tensor copy = empty_in_layout_of(grad);
+  copy.copy_from(grad);
+  return copy;
+}
+
+}  // namespace
 
 void run_backward(const std::shared_ptr<Node>& root, Tensor grad, bool retain_graph) {
-  struct Pending {
-    std::shared_ptr<Node> node;
-    Tensor grad;
-    bool owned;  // grad is ours to add to; else it may be a tensor that a closure or the caller still holds
-  };
   // By sequence number: the largest is never an input of another pending node.
   std::map<std::uint64_t, Pending> pending;
+  std::vector<Pending> results;  // stored at the end, when nothing can fail any more but memory
   const NoGrad no_grad;
 
-  const auto accumulate = [](Tensor& sum, bool& owned, const Tensor& addend) {
-    if (!sum.defined()) {
-      sum = addend;
-    } else if (owned) {
-      add_in_place(sum, addend);
-    } else {
-      sum = add(sum, addend);
-      owned = true;
-    }
-  };
-
-  pending[root->sequence_] = {root, std::move(grad), false};
+  pending[root->sequence_] = {root, std::move(grad)};
   while (!pending.empty()) {
-    const Pending current = std::move(std::prev(pending.end())->second);
+    Pending current = std::move(pending.rbegin()->second);
     pending.erase(std::prev(pending.end()));
     Node& node = *current.node;
-    if (node.keeps_grad_) {
-      bool owned = false;  // the caller may hold grad()
-      accumulate(node.grad_, owned, current.grad);
-    }
+    if (node.keeps_grad_) results.push_back(current);
     if (node.leaf_) continue;
 
     NIBBLE_CHECK(node.backward_, "backward: the graph of ", node.name_,
                  " was freed by an earlier backward(); pass retain_graph to keep it");
     Needs needs;
-    for (const Node::Input& input : node.inputs_) needs.push_back(input.node != nullptr);
+    for (const auto& input : node.inputs_) needs.push_back(input != nullptr);
     Grads grads = node.backward_(current.grad, needs);
     NIBBLE_ASSERT(grads.size() == node.inputs_.size());
+    current.grad = Tensor();
     for (std::size_t i = 0; i < grads.size(); ++i) {
       if (!grads[i] || !needs[i]) continue;
-      const Node::Input& input = node.inputs_[i];
-      auto& slot = pending[input.node->sequence_];
-      if (!slot.node) slot = {input.node, Tensor(), false};
-      accumulate(slot.grad, slot.owned, sum_to(*grads[i], input.shape));
+      const std::shared_ptr<Node>& input = node.inputs_[i];
+      NIBBLE_CHECK(grads[i]->defined() && grads[i]->dtype() == input->dtype_, "backward: ", node.name_,
+                   " returned a gradient of ", grads[i]->dtype(), " for input ", i, " of ", input->dtype_);
+      Tensor addend = sum_to(*grads[i], input->shape_);
+      grads[i].reset();
+      Pending& slot = pending[input->sequence_];
+      slot.node = input;
+      accumulate(slot.grad, std::move(addend));
     }
     if (!retain_graph) {
       node.backward_ = nullptr;
       node.inputs_.clear();
+    }
+  }
+
+  for (Pending& result : results) {
+    Tensor& sum = result.node->grad_;
+    if (sum.defined()) {
+      accumulate(sum, std::move(result.grad));
+    } else {
+      sum = exclusive(std::move(result.grad));
     }
   }
 }

@@ -17,6 +17,7 @@ NoGrad::NoGrad() : before_(enabled) { enabled = false; }
 NoGrad::~NoGrad() { enabled = before_; }
 
 const Tensor& SavedTensor::get() const {
+  NIBBLE_ASSERT(tensor_.defined());
   NIBBLE_CHECK(tensor_.storage()->version() == version_, "backward: a tensor of shape ", tensor_.shape(),
                " that this operation saved was modified in place since the forward pass");
   return tensor_;
@@ -28,7 +29,7 @@ Node::Node(const char* name, const Tensor& out)
 Node::Node(const char* name, const Tensor& out, std::span<const Variable> inputs, Backward backward)
     : Node(name, out) {
   backward_ = std::move(backward);
-  for (const Variable& input : inputs) inputs_.push_back({input.node(), input.shape()});
+  for (const Variable& input : inputs) inputs_.push_back(input.node());
 }
 
 std::shared_ptr<Node> Node::leaf(const Tensor& value) {
@@ -42,8 +43,8 @@ std::shared_ptr<Node> Node::leaf(const Tensor& value) {
 Node::~Node() {
   std::vector<std::shared_ptr<Node>> doomed;
   const auto take_inputs = [&doomed](Node& node) {
-    for (Input& input : node.inputs_)
-      if (input.node && input.node.use_count() == 1) doomed.push_back(std::move(input.node));
+    for (std::shared_ptr<Node>& input : node.inputs_)
+      if (input.use_count() == 1) doomed.push_back(std::move(input));
     node.inputs_.clear();
   };
   take_inputs(*this);

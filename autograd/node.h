@@ -14,8 +14,9 @@ namespace nibble {
 
 using Grads = std::vector<std::optional<Tensor>>;  // one per input; nullopt: no gradient
 using Needs = std::vector<bool>;                   // which inputs want one
-// Pure: returns the gradients of the inputs, given that of the result, and changes nothing. A gradient may
-// have the broadcast shape of the result; the engine sums it to the input's shape.
+// Pure: returns the gradients of the inputs, given that of the result, and changes nothing. A gradient has
+// the dtype of its input; it may be a view, may be `grad_out` itself, and may have the broadcast shape of the
+// result, which the engine sums to the input's shape.
 using Backward = std::function<Grads(const Tensor& grad_out, const Needs& needs)>;
 
 // The whole extension interface of autograd: a Variable holding `out`, whose gradient `backward` maps to
@@ -30,13 +31,19 @@ inline Variable make_op(const char* name, Tensor out, std::initializer_list<Vari
 // A tensor kept for backward. get() throws when the tensor was changed in place in the meantime.
 class SavedTensor {
  public:
+  SavedTensor() = default;  // nothing; get() may not be called
   SavedTensor(const Tensor& tensor) : tensor_(tensor), version_(tensor.storage()->version()) {}
   const Tensor& get() const;
 
  private:
   Tensor tensor_;
-  std::uint64_t version_;
+  std::uint64_t version_ = 0;
 };
+
+// For a tensor that only the gradient of `input` reads: kept when that gradient is wanted.
+inline SavedTensor saved_for(const Variable& input, const Tensor& tensor) {
+  return input.requires_grad() ? SavedTensor(tensor) : SavedTensor();
+}
 
 // One recorded operation, or a leaf (no inputs). Nodes are numbered in order of creation, which is a
 // topological order: backward needs no search.
@@ -57,25 +64,22 @@ class Node {
   friend void run_backward(const std::shared_ptr<Node>& root, Tensor grad, bool retain_graph);
   Node(const char* name, const Tensor& out);
 
-  struct Input {
-    std::shared_ptr<Node> node;  // null: needs no gradient
-    Shape shape;
-  };
-
   const char* name_;
   std::uint64_t sequence_;
   Shape shape_;
   DType dtype_;
   bool leaf_ = false;
   bool keeps_grad_ = false;
-  std::vector<Input> inputs_;
+  std::vector<std::shared_ptr<Node>> inputs_;  // null: needs no gradient
   Backward backward_;
   Tensor grad_;
 };
 
 Variable make_variable(Tensor value, std::shared_ptr<Node> node);
 
-// Adds `grad` and everything that follows from it to the leaves below `root`.
+// Adds what follows from `grad` to the gradients of the leaves below `root` (and of nodes that retain
+// theirs). All or nothing: when an operation throws, no gradient has changed. The part of the graph walked so
+// far is freed even then.
 void run_backward(const std::shared_ptr<Node>& root, Tensor grad, bool retain_graph);
 
 }  // namespace nibble

@@ -2,6 +2,7 @@
 
 #include "autograd/node.h"
 #include "tensor/elementwise.h"
+#include "tensor/factory.h"
 
 namespace nibble {
 
@@ -21,7 +22,7 @@ Variable sub(const Variable& a, const Variable& b) {
 Variable mul(const Variable& a, const Variable& b) {
   return make_op(
       "mul", mul(a.value(), b.value()), {a, b},
-      [a = SavedTensor(a.value()), b = SavedTensor(b.value())](const Tensor& grad, const Needs& needs) {
+      [a = saved_for(b, a.value()), b = saved_for(a, b.value())](const Tensor& grad, const Needs& needs) {
         Grads grads(2);
         if (needs[0]) grads[0] = mul(grad, b.get());
         if (needs[1]) grads[1] = mul(grad, a.get());
@@ -32,7 +33,7 @@ Variable mul(const Variable& a, const Variable& b) {
 Variable div(const Variable& a, const Variable& b) {
   return make_op(
       "div", div(a.value(), b.value()), {a, b},
-      [a = SavedTensor(a.value()), b = SavedTensor(b.value())](const Tensor& grad, const Needs& needs) {
+      [a = saved_for(b, a.value()), b = SavedTensor(b.value())](const Tensor& grad, const Needs& needs) {
         Grads grads(2);
         if (needs[0]) grads[0] = div(grad, b.get());
         if (needs[1]) grads[1] = neg(div(mul(grad, a.get()), mul(b.get(), b.get())));
@@ -74,10 +75,11 @@ Variable log(const Variable& x) {
 }
 
 Variable relu(const Variable& x) {
-  return make_op("relu", relu(x.value()), {x},
-                 [x = SavedTensor(x.value())](const Tensor& grad, const Needs&) -> Grads {
-                   return {relu_backward(grad, x.get())};
-                 });
+  // The result is positive where x is, and unlike x the next operation most likely keeps it anyway.
+  const Tensor y = relu(x.value());
+  return make_op("relu", y, {x}, [y = SavedTensor(y)](const Tensor& grad, const Needs&) -> Grads {
+    return {relu_backward(grad, y.get())};
+  });
 }
 
 Variable sigmoid(const Variable& x) {
@@ -94,5 +96,10 @@ Variable tanh(const Variable& x) {
     return {sub(grad, mul(grad, mul(y.get(), y.get())))};
   });
 }
+
+Variable operator+(const Variable& a, double b) { return add(a, scalar(b, a.dtype())); }
+Variable operator-(const Variable& a, double b) { return sub(a, scalar(b, a.dtype())); }
+Variable operator*(const Variable& a, double b) { return mul(a, scalar(b, a.dtype())); }
+Variable operator/(const Variable& a, double b) { return div(a, scalar(b, a.dtype())); }
 
 }  // namespace nibble

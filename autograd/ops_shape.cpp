@@ -44,8 +44,7 @@ Variable narrow(const Variable& x, int dim, std::int64_t start, std::int64_t len
 
 Variable broadcast_to(const Variable& x, const Shape& shape) {
   return make_op("broadcast_to", x.value().broadcast_to(shape), {x},
-                 [](const Tensor& grad, const Needs&) -> Grads { return {grad}; })
-      .with_annotation(x.annotation());
+                 [](const Tensor& grad, const Needs&) -> Grads { return {grad}; });
 }
 
 }  // namespace nibble

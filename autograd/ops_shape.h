@@ -4,7 +4,8 @@
 
 namespace nibble {
 
-// Differentiable forms of the views of Tensor. They move or select elements and so keep the annotation.
+// Differentiable forms of the views of Tensor. All but broadcast_to move or select elements and so keep the
+// annotation.
 Variable reshape(const Variable& x, const Shape& shape);
 Variable flatten(const Variable& x, int start_dim = 0);
 Variable permute(const Variable& x, const Shape& order);

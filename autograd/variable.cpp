@@ -38,8 +38,9 @@ void Variable::zero_grad() {
 
 void Variable::set_grad(Tensor grad) {
   NIBBLE_CHECK(requires_grad(), "set_grad: the variable requires no gradient");
-  NIBBLE_CHECK(grad.shape() == shape() && grad.dtype() == dtype(), "set_grad: gradient has shape ",
-               grad.shape(), " and dtype ", grad.dtype(), ", the value ", shape(), " and ", dtype());
+  NIBBLE_CHECK(grad.defined() && grad.shape() == shape() && grad.dtype() == dtype(),
+               "set_grad: gradient has shape ", grad.shape(), " and dtype ", grad.dtype(), ", the value ",
+               shape(), " and ", dtype());
   node()->grad_ = std::move(grad);
 }
 
@@ -48,15 +49,9 @@ void Variable::retain_grad() {
   node()->keeps_grad_ = true;
 }
 
-void Variable::set_value(Tensor value) {
-  NIBBLE_CHECK(!node() || node()->is_leaf(), "set_value: not a leaf");
-  NIBBLE_CHECK(value.shape() == shape() && value.dtype() == dtype(), "set_value: shape ", value.shape(),
-               " of ", value.dtype(), ", expected ", shape(), " of ", dtype());
-  impl_->value = std::move(value);
-}
-
-Tensor& Variable::mutable_value() {
+Tensor Variable::mutable_value() {
   NIBBLE_CHECK(!node() || node()->is_leaf(), "mutable_value: not a leaf");
+  impl_->annotation.reset();
   return impl_->value;
 }
 

@@ -23,16 +23,17 @@ class Variable {
   DType dtype() const { return value().dtype(); }
 
   bool requires_grad() const;
-  // Accumulated by backward() in leaves, and in others after retain_grad(). Undefined before.
+  // Accumulated by backward() in leaves, and in others after retain_grad(). Undefined before. In memory of
+  // its own: changing it in place changes no other gradient.
   Tensor grad() const;
   void zero_grad();  // makes grad() undefined
   void set_grad(Tensor grad);
   void retain_grad();
 
-  // Replaces the value of a leaf (optimizers, loading); same shape and dtype required.
-  void set_value(Tensor value);
-  // The leaf's tensor for in-place updates.
-  Tensor& mutable_value();
+  // The tensor of a leaf, for in-place updates (optimizers, loading). A leaf keeps its storage for life, so
+  // every handle to it sees the update, and backward through an earlier use of the old value throws. Drops
+  // the annotation, which spoke of the old elements.
+  Tensor mutable_value();
 
   // Same value, outside the graph; shares the storage, keeps the annotation.
   Variable detach() const;
@@ -43,7 +44,7 @@ class Variable {
   void backward(const Tensor& grad = {}, bool retain_graph = false) const;
 
   const std::shared_ptr<const Annotation>& annotation() const;
-  // The same Variable (value, place in the graph) under another annotation.
+  // The same Variable (value, gradient, place in the graph) under another annotation.
   Variable with_annotation(std::shared_ptr<const Annotation> annotation) const;
 
   const std::shared_ptr<Node>& node() const;  // null when no gradient is required

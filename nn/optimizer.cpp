@@ -21,8 +21,10 @@ void Optimizer::step() {
   const NoGrad no_grad;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     Variable& parameter = parameters_[i].second;
-    if (const Tensor grad = parameter.grad(); grad.defined())
-      update(parameter.mutable_value(), grad.contiguous(), states_[i]);
+    if (const Tensor grad = parameter.grad(); grad.defined()) {
+      Tensor value = parameter.mutable_value();
+      update(value, grad.contiguous(), states_[i]);
+    }
   }
 }
 

@@ -22,7 +22,7 @@ Variable binary_weight(Variable& weight, const WeightQuantizer& quantizer) {
   const Tensor dense = weight.value().contiguous();
   const auto source = dense.values<float>();
   if (std::any_of(source.begin(), source.end(), [=](float w) { return w > scale || w < -scale; })) {
-    Tensor& stored = weight.mutable_value();
+    Tensor stored = weight.mutable_value();
     for (float& w : stored.mutable_values<float>()) w = std::clamp(w, -scale, scale);
   }
   Tensor value = empty(weight.shape());

@@ -7,6 +7,10 @@ set(NIBBLE_WARNINGS -Wall -Wextra)
 if(NIBBLE_WERROR)
   list(APPEND NIBBLE_WARNINGS -Werror)
 endif()
+if(NIBBLE_SANITIZED)
+  # GCC 12 takes members of its own std::regex for uninitialized when it instruments them.
+  list(APPEND NIBBLE_WARNINGS $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+endif()
 
 function(nibble_compile_options target)
   target_compile_features(${target} PUBLIC cxx_std_20)

@@ -1,5 +1,8 @@
 #include "tensor/conv.h"
 
+#include <algorithm>
+#include <numeric>
+
 #include "tensor/factory.h"
 #include "tensor/kernels/conv.h"
 #include "tensor/kernels/conv_reference.h"
@@ -17,6 +20,8 @@ std::int64_t output_size(std::int64_t in, std::int64_t padding, std::int64_t dil
   return (in + 2 * padding - dilation * (window - 1) - 1) / stride + 1;
 }
 
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
 void check_dtypes(const char* op, const Tensor& a, const Tensor& b) {
   NIBBLE_CHECK(a.defined() && b.defined(), op, ": undefined tensor");
   NIBBLE_CHECK(is_floating_point(a.dtype()), op, ": dtype ", a.dtype(), ", expected float32 or float64");
@@ -33,6 +38,17 @@ Tensor as_batch_innermost(const Tensor& x) {
   Tensor result = empty_batch_innermost(x.shape(), x.dtype());
   result.copy_from(x);
   return result;
+}
+
+// The view of positions first, first + step, ... of dimension `dim`.
+Tensor every(const Tensor& x, int dim, std::int64_t first, std::int64_t step) {
+  if (step == 1) return x;
+  Shape shape = x.shape();
+  Strides strides = x.strides();
+  shape[dim] = divide_up(x.size(dim) - first, step);
+  const Tensor from = x.narrow(dim, first, x.size(dim) - first);
+  strides[dim] *= step;
+  return Tensor(x.storage(), shape, strides, from.offset(), x.dtype());
 }
 
 DirectConv direct_conv(const Tensor& x, const Tensor& y, const Shape& weight, const ConvOptions& o,
@@ -60,19 +76,16 @@ DirectConv direct_conv(const Tensor& x, const Tensor& y, const Shape& weight, co
           .y_w = y.strides()[3]};
 }
 
-std::int64_t packed_size(const DirectConv& conv) {
-  return (conv.k + kConvBlock - 1) / kConvBlock * kConvBlock * conv.c * conv.r * conv.s;
-}
+std::int64_t weight_size(const DirectConv& conv) { return conv.k * conv.c * conv.r * conv.s; }
 
-// Calls f(position in weight [k][c][r][s] given by `strides`, position in the packed weight).
+// Calls f(offset of weight [k][c][r][s] with `strides`, k, c, r, s) for all weights.
 template <class F>
 void for_each_weight(const DirectConv& conv, const Strides& strides, F f) {
   for (std::int64_t k = 0; k < conv.k; ++k)
     for (std::int64_t c = 0; c < conv.c; ++c)
       for (std::int64_t r = 0; r < conv.r; ++r)
         for (std::int64_t s = 0; s < conv.s; ++s)
-          f(k * strides[0] + c * strides[1] + r * strides[2] + s * strides[3],
-            (((k / kConvBlock * conv.r + r) * conv.s + s) * conv.c + c) * kConvBlock + k % kConvBlock);
+          f(k * strides[0] + c * strides[1] + r * strides[2] + s * strides[3], k, c, r, s);
 }
 
 // y = convolution of x with `weight`, of which group g starts at weight.data() + g * group_offset.
@@ -81,17 +94,113 @@ void run_direct(const DirectConv& conv, const Tensor& x, const float* weight, co
   if (y.numel() == 0) return;
   const float* in = x.data<float>();
   float* out = y.mutable_data<float>();
-  Tensor packed = zeros({packed_size(conv)});
+  Tensor packed = empty({weight_size(conv)});
   for (std::int64_t g = 0; g < groups; ++g) {
     float* const w = packed.mutable_data<float>();
     for_each_weight(conv, weight_strides,
-                    [&](std::int64_t from, std::int64_t to) { w[to] = weight[g * weight_group + from]; });
+                    [&](std::int64_t from, std::int64_t k, std::int64_t c, std::int64_t r, std::int64_t s) {
+                      w[((r * conv.s + s) * conv.c + c) * conv.k + k] = weight[g * weight_group + from];
+                    });
     parallel_for(conv.oh, 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row)
         conv_kernels().forward(conv, in + g * conv.c * conv.x_c, w,
                                bias == nullptr ? nullptr : bias + g * conv.k, out + g * conv.k * conv.y_k,
                                row);
     });
+  }
+}
+
+// The taps of one axis that reach input positions `phase`, phase + stride, ...: first, first + step, ...
+struct Phase {
+  std::int64_t first, step, taps;
+  std::int64_t dilation, padding;  // as an axis of a convolution of the gradient, with its taps turned around
+};
+
+Phase phase_of(std::int64_t phase, std::int64_t taps, std::int64_t stride, std::int64_t padding,
+               std::int64_t dilation) {
+  Phase p{taps, stride / std::gcd(stride, dilation), 0, 0, 0};
+  for (std::int64_t tap = std::min(taps, p.step); tap-- > 0;)
+    if ((phase + padding - tap * dilation) % stride == 0) p.first = tap;
+  if (p.first == taps) return p;
+  p.taps = divide_up(taps - p.first, p.step);
+  p.dilation = p.step * dilation / stride;
+  p.padding = (p.taps - 1) * p.dilation - (phase + padding - p.first * dilation) / stride;
+  return p;
+}
+
+// The input positions of one phase (i mod stride, in both axes) are a convolution with stride 1 of the
+// gradient with those taps of the kernel that reach them, turned by 180 degrees, channels exchanged. Its
+// padding may be negative.
+void backward_input_direct(const Tensor& grad, const Tensor& weight, Tensor& grad_x, const ConvOptions& o) {
+  const std::int64_t groups = o.groups, k = weight.size(0) / groups, c = weight.size(1);
+  const Strides& w = weight.strides();
+  for (std::int64_t a = 0; a < std::min(o.stride.h, grad_x.size(2)); ++a) {
+    for (std::int64_t b = 0; b < std::min(o.stride.w, grad_x.size(3)); ++b) {
+      const Phase h = phase_of(a, weight.size(2), o.stride.h, o.padding.h, o.dilation.h);
+      const Phase v = phase_of(b, weight.size(3), o.stride.w, o.padding.w, o.dilation.w);
+      ConvOptions turned{1, {h.padding, v.padding}, {h.dilation, v.dilation}, groups};
+      if (h.taps == 0 || v.taps == 0) turned.dilation = 1;
+      const std::int64_t last_h = h.first + (h.taps - 1) * h.step, last_w = v.first + (v.taps - 1) * v.step;
+      Tensor part = every(every(grad_x, 2, a, o.stride.h), 3, b, o.stride.w);
+      run_direct(direct_conv(grad, part, {c * groups, k, h.taps, v.taps}, turned, groups), grad,
+                 weight.data<float>() + last_h * w[2] + last_w * w[3],
+                 {w[1], w[0], -h.step * w[2], -v.step * w[3]}, k * w[0], nullptr, part, groups);
+    }
+  }
+}
+
+// Every element of the weight gradient is summed up by one task: a few channels of a group and a run of rows,
+// cut by a rule that knows the shape alone. Where there are too few channels for all threads the rows are
+// split as well, and added in order.
+void backward_weight_direct(const DirectConv& conv, const Tensor& x, const Tensor& grad, Tensor& grad_weight,
+                            std::int64_t groups) {
+  constexpr std::int64_t kTasks = 16;
+  const std::int64_t channels = conv.s == 1 ? 12 : 4;  // input channels of a task: its gradients come from L2
+  const std::int64_t k_blocks = divide_up(conv.k, kConvGradChannels), c_blocks = divide_up(conv.c, channels);
+  const std::int64_t blocks = groups * k_blocks * c_blocks;
+  const std::int64_t chunks = std::clamp<std::int64_t>(kTasks / blocks, 1, conv.oh);
+  const std::int64_t block_size = kConvGradChannels * channels * conv.r * conv.s;
+  Tensor totals = empty({chunks, blocks, block_size});
+  float* const total = totals.mutable_data<float>();
+  const float *const in = x.data<float>(), *const upstream = grad.data<float>();
+  // The part of the problem that block `index` stands for, and its first channels.
+  struct Block {
+    DirectConv conv;
+    std::int64_t group, k, c;
+  };
+  const auto block_at = [&](std::int64_t index) {
+    Block b{conv, index / (k_blocks * c_blocks), index / c_blocks % k_blocks * kConvGradChannels,
+            index % c_blocks * channels};
+    b.conv.k = std::min(kConvGradChannels, conv.k - b.k);
+    b.conv.c = std::min(channels, conv.c - b.c);
+    return b;
+  };
+  parallel_for(chunks * blocks, 1, [&](std::int64_t begin, std::int64_t end) {
+    Tensor sums = empty({block_size, kConvLanes});
+    for (std::int64_t task = begin; task < end; ++task) {
+      const std::int64_t chunk = task / blocks;
+      const Block b = block_at(task % blocks);
+      float* const sum = sums.mutable_data<float>();
+      std::fill_n(sum, sums.numel(), 0.0f);
+      conv_kernels().backward_weight(b.conv, in + (b.group * conv.c + b.c) * conv.x_c,
+                                     upstream + (b.group * conv.k + b.k) * conv.y_k, sum,
+                                     conv.oh * chunk / chunks, conv.oh * (chunk + 1) / chunks);
+      conv_kernels().reduce_sums(sum, total + task * block_size, weight_size(b.conv));
+    }
+  });
+  float* const out = grad_weight.mutable_data<float>();
+  const Strides& strides = grad_weight.strides();
+  for (std::int64_t index = 0; index < blocks; ++index) {
+    const Block b = block_at(index);
+    float* const at = out + (b.group * conv.k + b.k) * strides[0] + b.c * strides[1];
+    for_each_weight(b.conv, strides,
+                    [&](std::int64_t to, std::int64_t k, std::int64_t c, std::int64_t r, std::int64_t s) {
+                      const std::int64_t from = ((r * b.conv.c + c) * b.conv.s + s) * b.conv.k + k;
+                      float sum = total[index * block_size + from];
+                      for (std::int64_t chunk = 1; chunk < chunks; ++chunk)
+                        sum += total[(chunk * blocks + index) * block_size + from];
+                      at[to] = sum;
+                    });
   }
 }
 
@@ -182,36 +291,20 @@ Tensor conv2d_backward_input(const Tensor& grad_out, const Tensor& weight, const
   const Shape shape = conv2d_shape(x_shape, weight.shape(), options);
   NIBBLE_CHECK(grad_out.shape() == shape, "conv2d_backward_input: gradient has shape ", grad_out.shape(),
                ", expected ", shape);
-  if (grad_out.dtype() == DType::float32 && options.stride == Size2(1)) {
-    // With stride 1 it is a convolution of the gradient with the kernel turned by 180 degrees and its
-    // channels exchanged; its padding may be negative.
+  if (grad_out.dtype() == DType::float32) {
     const Tensor grad = as_batch_innermost(grad_out);
     Tensor grad_x = empty_batch_innermost(x_shape, DType::float32);
-    const std::int64_t k = weight.size(0) / options.groups, c = weight.size(1), r = weight.size(2),
-                       s = weight.size(3);
-    ConvOptions turned = options;
-    turned.padding = {options.dilation.h * (r - 1) - options.padding.h,
-                      options.dilation.w * (s - 1) - options.padding.w};
-    const Strides& w = weight.strides();
-    const float* last_tap = weight.data<float>() + (r - 1) * w[2] + (s - 1) * w[3];
-    run_direct(direct_conv(grad, grad_x, {c * options.groups, k, r, s}, turned, options.groups), grad,
-               last_tap, {w[1], w[0], -w[2], -w[3]}, k * w[0], nullptr, grad_x, options.groups);
+    backward_input_direct(grad, weight, grad_x, options);
     return grad_x;
   }
-  Tensor grad_x = grad_out.dtype() == DType::float32 ? empty_batch_innermost(x_shape, DType::float32)
-                                                     : empty(x_shape, DType::float64);
-  grad_x.fill(0);
+  Tensor grad_x = zeros(x_shape, DType::float64);
   const auto g = geometry(grad_x, grad_out, weight.shape(), weight.strides(), options);
-  visit(grad_out.dtype(), [&](auto type) {
-    using T = decltype(type);
-    T* out = grad_x.mutable_data<T>();
-    const T *grad = grad_out.data<T>(), *w = weight.data<T>();
-    parallel_for(shape[0], 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin * shape[1]; i < end * shape[1]; ++i)
-        for_each_product(g, i / shape[1], i % shape[1], [&](std::int64_t a, std::int64_t b, std::int64_t c) {
-          out[a] = static_cast<T>(out[a] + grad[b] * w[c]);
-        });
-    });
+  double* out = grad_x.mutable_data<double>();
+  const double *grad = grad_out.data<double>(), *w = weight.data<double>();
+  parallel_for(shape[0], 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin * shape[1]; i < end * shape[1]; ++i)
+      for_each_product(g, i / shape[1], i % shape[1],
+                       [&](std::int64_t a, std::int64_t b, std::int64_t c) { out[a] += grad[b] * w[c]; });
   });
   return grad_x;
 }
@@ -228,26 +321,7 @@ Tensor conv2d_backward_weight(const Tensor& grad_out, const Tensor& input, const
     const Tensor x = as_batch_innermost(input);
     const Tensor grad = as_batch_innermost(grad_out);
     const DirectConv conv = direct_conv(x, grad, weight_shape, options, options.groups);
-    const std::int64_t size = packed_size(conv);
-    // Rows are split into a number of chunks that depends on the shape alone.
-    const std::int64_t chunks = std::min<std::int64_t>(conv.oh, 8);
-    Tensor sums = empty({chunks, size * kConvLanes});
-    Tensor packed = empty({size});
-    const Strides strides = grad_weight.strides();
-    for (std::int64_t g = 0; g < options.groups; ++g) {
-      sums.fill(0);
-      float* const sum = sums.mutable_data<float>();
-      parallel_for(chunks, 1, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t chunk = begin; chunk < end; ++chunk)
-          conv_kernels().backward_weight(
-              conv, x.data<float>() + g * conv.c * conv.x_c, grad.data<float>() + g * conv.k * conv.y_k,
-              sum + chunk * size * kConvLanes, conv.oh * chunk / chunks, conv.oh * (chunk + 1) / chunks);
-      });
-      float* const total = packed.mutable_data<float>();
-      conv_kernels().reduce_sums(sum, chunks, size * kConvLanes, total, size);
-      float* const out = grad_weight.mutable_data<float>() + g * conv.k * strides[0];
-      for_each_weight(conv, strides, [&](std::int64_t to, std::int64_t from) { out[to] = total[from]; });
-    }
+    backward_weight_direct(conv, x, grad, grad_weight, options.groups);
     return grad_weight;
   }
   const auto g = geometry(input, grad_out, weight_shape, grad_weight.strides(), options);

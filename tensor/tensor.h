@@ -21,6 +21,7 @@ class Tensor {
   bool defined() const { return storage_ != nullptr; }
   const Shape& shape() const { return shape_; }
   const Strides& strides() const { return strides_; }
+  std::int64_t offset() const { return offset_; }  // of the first element in the storage, in elements
   int rank() const { return shape_.rank(); }
   std::int64_t size(int dim) const;
   std::int64_t numel() const { return numel_; }

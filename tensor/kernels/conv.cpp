@@ -1,5 +1,7 @@
 #include "tensor/kernels/conv.h"
 
+#include <type_traits>
+
 #include "tensor/simd/vec.h"
 
 namespace nibble::NIBBLE_TIER {
@@ -8,14 +10,14 @@ namespace {
 using Index = std::ptrdiff_t;
 constexpr Index kVec = static_cast<Index>(kLanes);
 
-// Register blocks: kChannels x kPixels accumulators (forward) and kChannels x kTaps (weight gradient), with
-// room for the operands: 32 vector registers on AVX-512 and NEON, 16 below.
+// Register blocks: kChannels x kVectors accumulators (forward) and kGradChannels x kTaps (weight gradient),
+// with room for the operands: 32 vector registers on AVX-512 and NEON, 16 below.
 #if defined(__AVX512F__) || defined(__aarch64__)
-constexpr Index kChannels = 8, kPixels = 2, kTaps = 3;
+constexpr Index kChannels = 6, kVectors = 4, kGradChannels = 8, kTaps = 3;
 #else
-constexpr Index kChannels = 4, kPixels = 3, kTaps = 3;
+constexpr Index kChannels = 3, kVectors = 4, kGradChannels = 4, kTaps = 3;
 #endif
-static_assert(kConvBlock % kChannels == 0 && kConvLanes % kVec == 0);
+static_assert(kGradChannels <= kConvGradChannels && kConvLanes % kVec == 0);
 
 struct Range {
   Index begin, end;
@@ -24,6 +26,11 @@ struct Range {
 Index smaller(Index a, Index b) { return a < b ? a : b; }
 Index larger(Index a, Index b) { return a > b ? a : b; }
 Index divide_up(Index a, Index b) { return a <= 0 ? -(-a / b) : (a + b - 1) / b; }
+
+Range intersection(Range a, Range b) {
+  const Index begin = larger(a.begin, b.begin);
+  return {begin, larger(begin, smaller(a.end, b.end))};
+}
 
 // Taps t in [0, taps) whose input position start + t * dilation lies in [0, size).
 Range valid_taps(Index start, Index dilation, Index taps, Index size) {
@@ -39,168 +46,211 @@ Range valid_outputs(Index offset, Index stride, Index outputs, Index size) {
   return {begin, larger(begin, end)};
 }
 
-// One vector of images, P neighbouring pixels, K output channels of which the first `channels` exist; `start`
-// is the offset of the first pixel's window in x, `taps_h` and `taps_w` what of the window lies inside.
-template <Index K, Index P, bool Whole>
-inline void forward_block(const DirectConv& p, const float* x, Index start, const float* weight,
-                          const float* bias, Index channels, Range taps_h, Range taps_w, float* y, Index n) {
-  VecF sum[K][P];
-  for (Index k = 0; k < K; ++k)
-    for (Index i = 0; i < P; ++i) sum[k][i] = VecF(0.0f);
-  const Index pixel = p.stride_w * p.x_w;
-  for (Index r = taps_h.begin; r < taps_h.end; ++r) {
-    for (Index s = taps_w.begin; s < taps_w.end; ++s) {
-      const float* in = x + (start + r * p.dilation_h * p.x_h + s * p.dilation_w * p.x_w);
-      const float* w = weight + (r * p.s + s) * p.c * kConvBlock;
-      for (Index c = 0; c < p.c; ++c, in += p.x_c, w += kConvBlock) {
-        VecF v[P];
-        for (Index i = 0; i < P; ++i) v[i] = load_some<Whole>(in + i * pixel, n);
-        for (Index k = 0; k < K; ++k) {
-          const VecF broadcast(w[k]);
-          for (Index i = 0; i < P; ++i) sum[k][i] = fused_multiply_add(broadcast, v[i], sum[k][i]);
-        }
+// What of a window lies inside the input.
+struct Taps {
+  Range h, w;
+};
+
+// K output channels times V vectors, `x_step` (in x) and `y_step` (in y) apart: four vectors of images of one
+// pixel, or one of four neighbouring pixels. x points to the window's first tap.
+template <Index K, Index V, bool Whole>
+void forward_block(const DirectConv& p, const float* x, Index x_step, const float* weight, const float* bias,
+                   Taps taps, float* y, Index y_step, Index n) {
+  constexpr std::make_index_sequence<K> channels{};
+  constexpr std::make_index_sequence<V> vectors{};
+  VecF sum[K][V];
+  unroll(channels, [&](auto k) { unroll(vectors, [&](auto v) { sum[k][v] = VecF(0.0f); }); });
+  for (Index r = taps.h.begin; r < taps.h.end; ++r) {
+    for (Index s = taps.w.begin; s < taps.w.end; ++s) {
+      const float* in = x + (r * p.dilation_h * p.x_h + s * p.dilation_w * p.x_w);
+      const float* w = weight + (r * p.s + s) * p.c * p.k;
+      for (Index c = 0; c < p.c; ++c, in += p.x_c, w += p.k) {
+        VecF broadcast[K];
+        unroll(channels, [&](auto k) { broadcast[k] = VecF(w[k]); });
+        unroll(vectors, [&](auto v) {
+          const VecF value = load_some<Whole>(in + v * x_step, n);
+          unroll(channels, [&](auto k) { sum[k][v] = fused_multiply_add(broadcast[k], value, sum[k][v]); });
+        });
       }
     }
   }
-  for (Index k = 0; k < channels; ++k) {
+  unroll(channels, [&](auto k) {
     const VecF offset(bias != nullptr ? bias[k] : 0.0f);
-    for (Index i = 0; i < P; ++i) store_some<Whole>(y + k * p.y_k + i * p.y_w, sum[k][i] + offset, n);
+    unroll(vectors, [&](auto v) { store_some<Whole>(y + k * p.y_k + v * y_step, sum[k][v] + offset, n); });
+  });
+}
+
+// All output channels, in blocks of nearly equal size.
+template <Index V, bool Whole>
+void forward_channels(const DirectConv& p, const float* x, Index x_step, const float* weight,
+                      const float* bias, Taps taps, float* y, Index y_step, Index n) {
+  const Index blocks = divide_up(p.k, kChannels);
+  for (Index block = 0; block < blocks; ++block) {
+    const Index k = p.k * block / blocks, channels = p.k * (block + 1) / blocks - k;
+    const float* const b = bias == nullptr ? nullptr : bias + k;
+    unroll(std::make_index_sequence<kChannels>{}, [&](auto i) {
+      constexpr Index kCount = static_cast<Index>(i) + 1;
+      if (channels == kCount)
+        forward_block<kCount, V, Whole>(p, x, x_step, weight + k, b, taps, y + k * p.y_k, y_step, n);
+    });
   }
 }
 
-// One row of the outputs of K channels, P pixels at a time where the whole window is inside.
-template <Index K, Index P, bool Whole>
-void forward_row(const DirectConv& p, const float* x, const float* weight, const float* bias, Index channels,
-                 float* y, Index row, Index n) {
+// One output row of Images vectors of images: one pixel at a time when they fill the register block, else (1)
+// several neighbours where the whole window is inside.
+template <Index Images, bool Whole>
+void forward_row(const DirectConv& p, const float* x, const float* weight, const float* bias, float* y,
+                 Index row, Index n) {
   const Index top = row * p.stride_h - p.padding_h;
   const Range taps_h = valid_taps(top, p.dilation_h, p.r, p.h);
-  const Range first = valid_outputs(-p.padding_w, p.stride_w, p.ow, p.w);
-  const Range last = valid_outputs((p.s - 1) * p.dilation_w - p.padding_w, p.stride_w, p.ow, p.w);
-  const Index inner_begin = larger(first.begin, last.begin), inner_end = smaller(first.end, last.end);
+  const Range inner =
+      intersection(valid_outputs(-p.padding_w, p.stride_w, p.ow, p.w),
+                   valid_outputs((p.s - 1) * p.dilation_w - p.padding_w, p.stride_w, p.ow, p.w));
   for (Index column = 0; column < p.ow;) {
     const Index left = column * p.stride_w - p.padding_w;
-    const Index start = top * p.x_h + left * p.x_w;
-    float* out = y + column * p.y_w;
-    if (column >= inner_begin && column + P <= inner_end) {
-      forward_block<K, P, Whole>(p, x, start, weight, bias, channels, taps_h, {0, p.s}, out, n);
-      column += P;
+    const float* const in = x + (top * p.x_h + left * p.x_w);
+    float* const out = y + (row * p.y_h + column * p.y_w);
+    if (Images == 1 && column >= inner.begin && column + kVectors <= inner.end) {
+      forward_channels<kVectors, Whole>(p, in, p.stride_w * p.x_w, weight, bias, {taps_h, {0, p.s}}, out,
+                                        p.y_w, n);
+      column += kVectors;
     } else {
       const Range taps_w = valid_taps(left, p.dilation_w, p.s, p.w);
-      forward_block<K, 1, Whole>(p, x, start, weight, bias, channels, taps_h, taps_w, out, n);
+      forward_channels<Images, Whole>(p, in, kVec, weight, bias, {taps_h, taps_w}, out, kVec, n);
       ++column;
     }
-  }
-}
-
-template <bool Whole>
-void forward_images(const DirectConv& p, const float* x, const float* packed_weight, const float* bias,
-                    float* y, Index row, Index n) {
-  for (Index k = 0; k < p.k; k += kChannels) {
-    const float* weight = packed_weight + k / kConvBlock * p.c * p.r * p.s * kConvBlock + k % kConvBlock;
-    const float* b = bias == nullptr ? nullptr : bias + k;
-    const Index channels = smaller(kChannels, p.k - k);
-    float* out = y + k * p.y_k + row * p.y_h;
-    // A single channel (grey images, depthwise) takes its independent sums from the pixels instead.
-    if (channels == 1)
-      forward_row<1, 8, Whole>(p, x, weight, b, channels, out, row, n);
-    else
-      forward_row<kChannels, kPixels, Whole>(p, x, weight, b, channels, out, row, n);
   }
 }
 
 void forward(const DirectConv& p, const float* x, const float* packed_weight, const float* bias, float* y,
              Index row) noexcept {
   Index i = 0;
+  for (; i + kVectors * kVec <= p.images; i += kVectors * kVec)
+    forward_row<kVectors, true>(p, x + i, packed_weight, bias, y + i, row, kVec);
   for (; i + kVec <= p.images; i += kVec)
-    forward_images<true>(p, x + i, packed_weight, bias, y + i, row, kVec);
-  if (i < p.images) forward_images<false>(p, x + i, packed_weight, bias, y + i, row, p.images - i);
+    forward_row<1, true>(p, x + i, packed_weight, bias, y + i, row, kVec);
+  if (i < p.images) forward_row<1, false>(p, x + i, packed_weight, bias, y + i, row, p.images - i);
 }
 
-// kChannels output channels times T neighbouring taps, over the output columns given.
-template <Index T, bool Whole>
-inline void backward_weight_block(const DirectConv& p, const float* x, const float* grad, Index channels,
-                                  Range columns, float* sums, Index n) {
-  if (columns.begin >= columns.end) return;
-  VecF sum[kChannels][T];
-  for (Index k = 0; k < kChannels; ++k)
-    for (Index t = 0; t < T; ++t) sum[k][t] = load(sums + (t * p.c * kConvBlock + k) * kConvLanes);
-  const float* in = x + columns.begin * p.stride_w * p.x_w;
-  const float* g = grad + columns.begin * p.y_w;
-  for (Index column = columns.begin; column < columns.end; ++column, in += p.stride_w * p.x_w, g += p.y_w) {
-    VecF v[T];
-    for (Index t = 0; t < T; ++t) v[t] = load_some<Whole>(in + t * p.dilation_w * p.x_w, n);
-    for (Index k = 0; k < kChannels; ++k) {
-      // Beyond the last channel the first one is read again; those sums are dropped.
-      const VecF upstream = load_some<Whole>(g + (k < channels ? k : 0) * p.y_k, n);
-      for (Index t = 0; t < T; ++t) sum[k][t] = fma(upstream, v[t], sum[k][t]);
-    }
+// T vectors of the input for one of the gradient: neighbouring taps of a kernel row, or input channels where
+// the kernel has but one tap.
+struct Inputs {
+  Index x_step, sum_step;
+  Range columns[kTaps];  // where each is inside
+};
+
+// sum[t][k] += input t * gradient of channel k, for one vector of images. At the border (Inner false) only
+// for the inputs that are inside at `column`.
+template <Index K, Index T, bool Inner, bool Whole>
+[[gnu::always_inline]] inline void add_products(VecF (&sum)[T][K], const float* x, const float* grad,
+                                                Index y_k, const Inputs& inputs, Index column, Index n) {
+  constexpr std::make_index_sequence<K> channels{};
+  constexpr std::make_index_sequence<T> all{};
+  if constexpr (Inner) {
+    VecF value[T];
+    unroll(all, [&](auto t) { value[t] = load_some<Whole>(x + t * inputs.x_step, n); });
+    unroll(channels, [&](auto k) {
+      const VecF upstream = load_some<Whole>(grad + k * y_k, n);
+      unroll(all, [&](auto t) { sum[t][k] = fma(upstream, value[t], sum[t][k]); });
+    });
+  } else {
+    unroll(
+        all, [&](auto t) __attribute__((always_inline)) {  // else `sum` would have to live in memory
+          if (column < inputs.columns[t].begin || column >= inputs.columns[t].end) return;
+          const VecF value = load_some<Whole>(x + t * inputs.x_step, n);
+          unroll(channels,
+                 [&](auto k) { sum[t][k] = fma(load_some<Whole>(grad + k * y_k, n), value, sum[t][k]); });
+        });
   }
-  for (Index k = 0; k < kChannels; ++k)
-    for (Index t = 0; t < T; ++t) store(sums + (t * p.c * kConvBlock + k) * kConvLanes, sum[k][t]);
 }
 
-template <bool Whole>
-void backward_weight_row(const DirectConv& p, const float* x, const float* grad_y, float* sums, Index row,
-                         Index n) {
-  const Index top = row * p.stride_h - p.padding_h;
-  const Range taps_h = valid_taps(top, p.dilation_h, p.r, p.h);
-  for (Index k = 0; k < p.k; k += kChannels) {
-    const Index channels = smaller(kChannels, p.k - k);
-    const float* grad = grad_y + k * p.y_k + row * p.y_h;
-    float* block = sums + (k / kConvBlock * p.c * p.r * p.s * kConvBlock + k % kConvBlock) * kConvLanes;
-    for (Index c = 0; c < p.c; ++c) {
-      for (Index r = taps_h.begin; r < taps_h.end; ++r) {
-        const Index line = c * p.x_c + (top + r * p.dilation_h) * p.x_h - p.padding_w * p.x_w;
-        for (Index s = 0; s < p.s; s += kTaps) {
-          const Index taps = smaller(kTaps, p.s - s);
-          float* at = block + ((r * p.s + s) * p.c + c) * kConvBlock * kConvLanes;
-          const auto columns_of = [&](Index tap) {
-            return valid_outputs((s + tap) * p.dilation_w - p.padding_w, p.stride_w, p.ow, p.w);
-          };
-          const float* in = x + (line + s * p.dilation_w * p.x_w);
-          // Columns where every tap of the group is inside together, what remains tap by tap.
-          Range common = taps == kTaps ? columns_of(0) : Range{0, 0};
-          for (Index t = 1; t < kTaps && taps == kTaps; ++t) {
-            const Range other = columns_of(t);
-            common = {larger(common.begin, other.begin), smaller(common.end, other.end)};
-          }
-          if (common.end < common.begin) common = {0, 0};
-          backward_weight_block<kTaps, Whole>(p, in, grad, channels, common, at, n);
-          for (Index t = 0; t < taps; ++t) {
-            const Range own = columns_of(t);
-            const float* shifted = in + t * p.dilation_w * p.x_w;
-            float* sum = at + t * p.c * kConvBlock * kConvLanes;
-            const bool split = common.begin < common.end;
-            backward_weight_block<1, Whole>(p, shifted, grad, channels,
-                                            {own.begin, split ? common.begin : own.end}, sum, n);
-            if (split)
-              backward_weight_block<1, Whole>(p, shifted, grad, channels, {common.end, own.end}, sum, n);
-          }
-        }
-      }
-    }
+template <Index K, Index T, bool Inner>
+[[gnu::always_inline]] inline void add_columns(VecF (&sum)[T][K], const DirectConv& p, const float* x,
+                                               const float* grad, const Inputs& inputs, Range columns) {
+  for (Index column = columns.begin; column < columns.end; ++column) {
+    const float* const in = x + column * p.stride_w * p.x_w;
+    const float* const g = grad + column * p.y_w;
+    Index i = 0;
+    for (; i + kVec <= p.images; i += kVec)
+      add_products<K, T, Inner, true>(sum, in + i, g + i, p.y_k, inputs, column, kVec);
+    if (i < p.images)
+      add_products<K, T, Inner, false>(sum, in + i, g + i, p.y_k, inputs, column, p.images - i);
+  }
+}
+
+// Adds the products of one row of the gradients of K output channels with T inputs.
+template <Index K, Index T>
+void backward_weight_block(const DirectConv& p, const float* x, const float* grad, const Inputs& inputs,
+                           float* sums) {
+  constexpr std::make_index_sequence<K> channels{};
+  constexpr std::make_index_sequence<T> all{};
+  VecF sum[T][K];
+  unroll(all, [&](auto t) {
+    unroll(channels, [&](auto k) { sum[t][k] = load(sums + t * inputs.sum_step + k * kConvLanes); });
+  });
+  Range common = inputs.columns[0];
+  for (Index t = 1; t < T; ++t) common = intersection(common, inputs.columns[t]);
+  add_columns<K, T, false>(sum, p, x, grad, inputs, {0, common.begin});
+  add_columns<K, T, true>(sum, p, x, grad, inputs, common);
+  add_columns<K, T, false>(sum, p, x, grad, inputs, {common.end, p.ow});
+  unroll(all, [&](auto t) {
+    unroll(channels, [&](auto k) { store(sums + t * inputs.sum_step + k * kConvLanes, sum[t][k]); });
+  });
+}
+
+// The above for numbers of channels and inputs known at run time alone.
+void backward_weight_inputs(const DirectConv& p, Index count, const float* x, const float* grad,
+                            const Inputs& inputs, float* sums) {
+  const Index blocks = divide_up(p.k, kGradChannels);
+  for (Index block = 0; block < blocks; ++block) {
+    const Index k = p.k * block / blocks, channels = p.k * (block + 1) / blocks - k;
+    unroll(std::make_index_sequence<kGradChannels>{}, [&](auto i) {
+      unroll(std::make_index_sequence<kTaps>{}, [&](auto j) {
+        if (channels == static_cast<Index>(i) + 1 && count == static_cast<Index>(j) + 1)
+          backward_weight_block<i + 1, j + 1>(p, x, grad + k * p.y_k, inputs, sums + k * kConvLanes);
+      });
+    });
   }
 }
 
 void backward_weight(const DirectConv& p, const float* x, const float* grad_y, float* sums, Index row_begin,
                      Index row_end) noexcept {
+  const Index tap = p.k * kConvLanes, channel = p.s * tap;
   for (Index row = row_begin; row < row_end; ++row) {
-    Index i = 0;
-    for (; i + kVec <= p.images; i += kVec) backward_weight_row<true>(p, x + i, grad_y + i, sums, row, kVec);
-    if (i < p.images) backward_weight_row<false>(p, x + i, grad_y + i, sums, row, p.images - i);
+    const float* const grad = grad_y + row * p.y_h;
+    const Index top = row * p.stride_h - p.padding_h;
+    const Range taps_h = valid_taps(top, p.dilation_h, p.r, p.h);
+    for (Index r = taps_h.begin; r < taps_h.end; ++r) {
+      const float* const line = x + ((top + r * p.dilation_h) * p.x_h - p.padding_w * p.x_w);
+      float* const at = sums + r * p.c * channel;
+      const auto columns_of = [&](Index s) {
+        return valid_outputs(s * p.dilation_w - p.padding_w, p.stride_w, p.ow, p.w);
+      };
+      if (p.s == 1) {
+        Inputs inputs{p.x_c, channel, {}};
+        for (Range& columns : inputs.columns) columns = columns_of(0);
+        for (Index c = 0; c < p.c; c += kTaps)
+          backward_weight_inputs(p, smaller(kTaps, p.c - c), line + c * p.x_c, grad, inputs,
+                                 at + c * channel);
+        continue;
+      }
+      for (Index s = 0; s < p.s; s += kTaps) {
+        Inputs inputs{p.dilation_w * p.x_w, tap, {}};
+        for (Index t = 0; t < kTaps; ++t) inputs.columns[t] = columns_of(s + t);
+        for (Index c = 0; c < p.c; ++c)
+          backward_weight_inputs(p, smaller(kTaps, p.s - s), line + c * p.x_c + s * p.dilation_w * p.x_w,
+                                 grad, inputs, at + c * channel + s * tap);
+      }
+    }
   }
 }
 
-void reduce_sums(const float* sums, Index chunks, Index chunk_stride, float* out, Index n) noexcept {
+void reduce_sums(const float* sums, float* out, Index n) noexcept {
   for (Index i = 0; i < n; ++i) {
-    float total = 0.0f;
-    for (Index lane = 0; lane < kConvLanes; lane += kVec) {
-      VecF sum = load(sums + i * kConvLanes + lane);
-      for (Index chunk = 1; chunk < chunks; ++chunk)
-        sum = sum + load(sums + chunk * chunk_stride + i * kConvLanes + lane);
-      total += reduce_add(sum);
-    }
-    out[i] = total;
+    VecF total = load(sums + i * kConvLanes);
+    for (Index lane = kVec; lane < kConvLanes; lane += kVec)
+      total = total + load(sums + i * kConvLanes + lane);
+    out[i] = reduce_add(total);
   }
 }
 

@@ -19,25 +19,25 @@ struct DirectConv {
   std::ptrdiff_t y_k, y_h, y_w;
 };
 
-// Weights are packed [ceil(k / kConvBlock)][r][s][c][kConvBlock], zero beyond k. Products are added up in
-// that order, each with a single rounding, and the bias comes last: as in oneDNN's direct convolution, which
-// PyTorch calls. A quantized activation often lies exactly between two codes, and there the order of a float
-// sum decides.
-inline constexpr std::ptrdiff_t kConvBlock = 8;
+// Weights are packed [r][s][c][k]. Products are added up in the order r, s, c, each with a single rounding,
+// and the bias comes last: as in oneDNN's direct convolution, which PyTorch calls. A quantized activation
+// often lies exactly between two codes, and there the order of a float sum decides.
+
 // Lanes of an accumulator of backward_weight in memory: those of the widest tier.
 inline constexpr std::ptrdiff_t kConvLanes = 16;
+// Output channels whose sums backward_weight keeps in registers on the widest tier.
+inline constexpr std::ptrdiff_t kConvGradChannels = 8;
 
 struct ConvKernels {
   // Output row `row` (0..oh-1), all channels and images. `bias` has k values or is null.
   void (*forward)(const DirectConv& conv, const float* x, const float* packed_weight, const float* bias,
                   float* y, std::ptrdiff_t row) noexcept;
-  // Adds the products of output rows [row_begin, row_end) to `sums`, one vector of kConvLanes partial sums
-  // for each element of the packed weight gradient.
+  // Adds the products of output rows [row_begin, row_end) to `sums`: kConvLanes partial sums for each element
+  // of the weight gradient, in the order [r][c][s][k].
   void (*backward_weight)(const DirectConv& conv, const float* x, const float* grad_y, float* sums,
                           std::ptrdiff_t row_begin, std::ptrdiff_t row_end) noexcept;
-  // out[i] = sum over chunks, then lanes, of sums[chunk * stride + i * kConvLanes + lane].
-  void (*reduce_sums)(const float* sums, std::ptrdiff_t chunks, std::ptrdiff_t chunk_stride, float* out,
-                      std::ptrdiff_t n) noexcept;
+  // out[i] = sum over the lanes of sums[i * kConvLanes + lane].
+  void (*reduce_sums)(const float* sums, float* out, std::ptrdiff_t n) noexcept;
 };
 
 NIBBLE_DECLARE_KERNELS(ConvKernels, conv_kernels)

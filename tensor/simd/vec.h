@@ -101,9 +101,24 @@ float reduce(VecF v, Op op) {
   return lane[0];
 }
 
-// xsimd renamed its own, hadd, to reduce_add in 9.0.
+// The same order as reduce(), without its way through memory. (xsimd renamed its own, hadd, in 9.0.)
 inline float reduce_add(VecF v) {
-  return reduce(v, [](float a, float b) { return a + b; });
+#if defined(__x86_64__)
+#if defined(__AVX512F__)
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+  __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+#elif defined(__AVX__)
+  __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+#else
+  __m128 four = v;
+#endif
+  four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(four, _mm_shuffle_ps(four, four, 1)));
+#else
+  const float32x4_t four = v;
+  const float32x2_t two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
+  return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
+#endif
 }
 
 // Four lanes, whatever the tier: the unit of transposition.

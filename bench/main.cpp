@@ -8,8 +8,14 @@ int main(int argc, char** argv) {
   try {
     benchmark::AddCustomContext("isa", nibble::name_of(nibble::active_isa()));
     nibble::bench::register_sgemm();
+    nibble::bench::register_conv();
+    nibble::bench::register_pool();
     nibble::bench::register_elementwise();
     nibble::bench::register_train_step();
+#if defined(NIBBLE_BENCH_PEERS)
+    nibble::bench::register_onednn();
+    nibble::bench::register_openblas();
+#endif
     benchmark::Initialize(&argc, argv);
     if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
     benchmark::RunSpecifiedBenchmarks();

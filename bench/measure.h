@@ -11,11 +11,16 @@ namespace nibble::bench {
 
 // One function per kernel family, called by main: names and sizes are plain parts of the registered name.
 void register_sgemm();
+void register_conv();
+void register_pool();
 void register_elementwise();
 void register_train_step();
+// Peers, under onednn/ and openblas/, when built with NIBBLE_BENCH_PEERS.
+void register_onednn();
+void register_openblas();
 
 // Registers `name`/threads:T. `make` builds the operands and returns the call to be timed; it runs only when
-// the benchmark does. `work` is per call, `unit` GFLOPS or GB/s.
+// the benchmark does. `work` is per call, in `unit` times seconds: GFLOP for GFLOPS, GB for GB/s.
 inline void add(const std::string& name, int threads, const char* unit, double work,
                 std::function<std::function<void()>()> make) {
   benchmark::RegisterBenchmark(
@@ -24,7 +29,7 @@ inline void add(const std::string& name, int threads, const char* unit, double w
         set_num_threads(threads);
         const std::function<void()> call = make();
         for (auto _ : state) call();
-        state.counters[unit] = benchmark::Counter(work * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+        state.counters[unit] = benchmark::Counter(work, benchmark::Counter::kIsIterationInvariantRate);
         set_num_threads(before);
       });
 }

@@ -1,3 +1,4 @@
+#include "bench/cases.h"
 #include "bench/measure.h"
 #include "tensor/factory.h"
 #include "tensor/gemm.h"
@@ -25,23 +26,15 @@ std::function<void()> make_call(Form form, std::int64_t m, std::int64_t n, std::
 }  // namespace
 
 void register_sgemm() {
-  // The shapes of the lab first: linear forward, its input gradient, its weight gradient, and convolutions
-  // seen as products.
-  constexpr std::int64_t kShapes[][3] = {
-      {64, 10, 784},  {64, 784, 10},   {10, 784, 64},     {8, 50176, 9},      {16, 12544, 72},
-      {64, 512, 512}, {512, 512, 512}, {256, 1024, 1024}, {1024, 1024, 1024}, {16, 4096, 4096}};
   constexpr struct {
     Form form;
     const char* name;
-  } kForms[] = {{Form::nn, "sgemm_nn"}, {Form::nt, "sgemm_nt"}, {Form::tn, "sgemm_tn"}};
+  } kForms[] = {{Form::nn, "sgemm_nn/"}, {Form::nt, "sgemm_nt/"}, {Form::tn, "sgemm_tn/"}};
   for (const auto& form : kForms)
-    for (const auto& [m, n, k] : kShapes)
-      for (int threads : {1, 2}) {
-        const std::string name = std::string(form.name) + "/m:" + std::to_string(m) +
-                                 "/n:" + std::to_string(n) + "/k:" + std::to_string(k);
-        add(name, threads, "GFLOPS", 2.0 * static_cast<double>(m * n * k),
-            [which = form.form, m = m, n = n, k = k] { return make_call(which, m, n, k); });
-      }
+    for (const GemmShape& s : kGemmShapes)
+      for (const int threads : {1, 2})
+        add(form.name + s.name(), threads, "GFLOPS", s.gflop(),
+            [which = form.form, s] { return make_call(which, s.m, s.n, s.k); });
 }
 
 }  // namespace nibble::bench

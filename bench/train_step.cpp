@@ -69,12 +69,12 @@ std::function<void()> make_inference(std::int64_t n) {
 
 void register_train_step() {
   for (int threads : {1, 2}) {
-    add("train_step/batch:64", threads, "kimages/s", 64e6, [] { return make_training({}, 64); });
+    add("train_step/batch:64", threads, "kimages/s", 64e-3, [] { return make_training({}, 64); });
     for (bool parameters : {false, true})
       add(std::string("qat_step/batch:64/phase:") + (parameters ? "param" : "stats"), threads, "kimages/s",
-          64e6, [parameters] { return make_quantized_training(64, parameters); });
+          64e-3, [parameters] { return make_quantized_training(64, parameters); });
     for (std::int64_t n : {1, 64, 1000})
-      add("infer/batch:" + std::to_string(n), threads, "kimages/s", 1e6 * static_cast<double>(n),
+      add("infer/batch:" + std::to_string(n), threads, "kimages/s", 1e-3 * static_cast<double>(n),
           [n] { return make_inference(n); });
   }
 }

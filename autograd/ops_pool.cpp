@@ -11,7 +11,7 @@ Variable max_pool2d(const Variable& x, Size2 kernel, const PoolOptions& options)
                      const Tensor& grad, const Needs&) -> Grads {
                    return {max_pool2d_backward(grad, indices.get(), shape, kernel, options)};
                  })
-      .with_annotation(x.annotation());
+      .with_annotation(options.relu ? nullptr : x.annotation());
 }
 
 Variable avg_pool2d(const Variable& x, Size2 kernel, const PoolOptions& options) {

@@ -55,7 +55,7 @@ void check_dtype(const char* op, const Tensor& x) {
   NIBBLE_CHECK(x.defined() && is_floating_point(x.dtype()), op, ": expected float32 or float64");
 }
 
-DirectPool direct_pool(const Tensor& x, const Tensor& y, const Window& p) {
+DirectPool direct_pool(const Tensor& x, const Tensor& y, const Window& p, bool relu) {
   return {.images = x.size(0),
           .h = x.size(2),
           .w = x.size(3),
@@ -72,7 +72,8 @@ DirectPool direct_pool(const Tensor& x, const Tensor& y, const Window& p) {
           .x_h = x.strides()[2],
           .x_w = x.strides()[3],
           .y_h = y.strides()[2],
-          .y_w = y.strides()[3]};
+          .y_w = y.strides()[3],
+          .relu = relu};
 }
 
 // Calls f(offset of the plane in a, offset of the plane in b) for every image and channel, in parallel.
@@ -99,7 +100,7 @@ MaxPoolResult max_pool2d(const Tensor& x, Size2 kernel, const PoolOptions& optio
   if (result.values.numel() == 0) return result;
   std::int32_t* const indices = result.indices.mutable_data<std::int32_t>();
   if (x.dtype() == DType::float32 && x.size(0) >= 4 && images_are_adjacent(x) && fits_float(x.shape())) {
-    const DirectPool pool = direct_pool(x, result.values, p);
+    const DirectPool pool = direct_pool(x, result.values, p, options.relu);
     const float* in = x.data<float>();
     float* out = result.values.mutable_data<float>();
     const std::int64_t x_c = x.strides()[1], y_c = result.values.strides()[1];
@@ -130,6 +131,10 @@ MaxPoolResult max_pool2d(const Tensor& x, Size2 kernel, const PoolOptions& optio
                 index = y * x.size(3) + w;
               }
             }
+          }
+          if (options.relu && best <= 0) {
+            best = 0;
+            index = -1;
           }
           out[b + oy * ys[2] + ox * ys[3]] = best;
           indices[b + oy * ys[2] + ox * ys[3]] = static_cast<std::int32_t>(index);
@@ -162,7 +167,7 @@ Tensor max_pool2d_backward(const Tensor& grad_out, const Tensor& indices, const 
       grad.copy_from(grad_out);
     }
     const Tensor codes = indices;
-    const DirectPool pool = direct_pool(grad_x, grad, p);
+    const DirectPool pool = direct_pool(grad_x, grad, p, options.relu);
     float* const out = grad_x.mutable_data<float>();
     const std::int64_t x_c = grad_x.strides()[1], y_c = grad.strides()[1];
     parallel_for(x_shape[1], 1, [&](std::int64_t begin, std::int64_t end) {
@@ -181,7 +186,7 @@ Tensor max_pool2d_backward(const Tensor& grad_out, const Tensor& indices, const 
     const Strides& xs = grad_x.strides();
     for_each_plane(grad_x, grad, [&](std::int64_t a, std::int64_t b) {
       for (std::int64_t i = b; i < b + p.shape[2] * p.shape[3]; ++i)
-        out[a + at[i] / x_shape[3] * xs[2] + at[i] % x_shape[3] * xs[3]] += g[i];
+        if (at[i] >= 0) out[a + at[i] / x_shape[3] * xs[2] + at[i] % x_shape[3] * xs[3]] += g[i];
     });
   });
   return grad_x;

@@ -11,15 +11,17 @@ struct PoolOptions {
   Size2 dilation = 1;             // max pooling only
   bool ceil_mode = false;         // the last window may start inside and end outside the padded input
   bool count_include_pad = true;  // average pooling only
+  bool relu = false;              // max pooling only, of max(x, 0): one pass instead of two
 };
 
 struct MaxPoolResult {
   Tensor values;   // [N, C, OH, OW]
-  Tensor indices;  // int32: position h*W + w of the chosen element in its plane
+  Tensor indices;  // int32: position h*W + w of the chosen element in its plane; with relu -1 if none is positive
 };
 
 // Padding counts as minus infinity; of equal elements the first in row-major order of the window wins; NaN
-// wins. Semantics, sizes and checks as PyTorch's max_pool2d.
+// wins. Semantics, sizes and checks as PyTorch's max_pool2d. With relu, values and gradients are those of
+// pooling the rectified input.
 MaxPoolResult max_pool2d(const Tensor& x, Size2 kernel, const PoolOptions& options = {});
 // Adds grad_out to the chosen positions of a zero tensor of shape x_shape; overlapping windows add up.
 Tensor max_pool2d_backward(const Tensor& grad_out, const Tensor& indices, const Shape& x_shape, Size2 kernel,

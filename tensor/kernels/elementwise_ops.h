@@ -71,7 +71,7 @@ struct Equal {
 struct ReluBackward {  // a = upstream gradient, b = input of relu
   template <class V>
   V operator()(V a, V b) const {
-    return select(b > V(0), a, V(0));
+    return select(b <= V(0), V(0), a);  // NaN lets it pass, as in PyTorch
   }
 };
 

@@ -1,5 +1,7 @@
 #include "tensor/kernels/pool.h"
 
+#include <type_traits>
+
 #include "tensor/simd/vec.h"
 
 namespace nibble::NIBBLE_TIER {
@@ -25,10 +27,15 @@ void store_codes(std::int32_t* p, VecI v, Index n) {
   std::memcpy(p, buffer, static_cast<std::size_t>(n) * sizeof(std::int32_t));
 }
 
-// Calls f(tap position in the plane, y, x) for the taps of output (row, column) that lie inside, in row-major
-// order.
-template <class F>
-inline void for_each_tap(const DirectPool& p, Index row, Index column, F&& f) {
+// Calls f(y, x) for the taps of output (row, column) that lie inside, in row-major order. Fixed: 2x2 windows
+// that all lie inside, unrolled.
+template <bool Fixed, class F>
+[[gnu::always_inline]] inline void for_each_tap(const DirectPool& p, Index row, Index column, F&& f) {
+  if constexpr (Fixed) {
+    const Index y = row * p.stride_h, x = column * p.stride_w;
+    f(y, x), f(y, x + 1), f(y + 1, x), f(y + 1, x + 1);
+    return;
+  }
   for (Index r = 0; r < p.r; ++r) {
     const Index y = row * p.stride_h + r * p.dilation_h - p.padding_h;
     if (y < 0 || y >= p.h) continue;
@@ -39,57 +46,70 @@ inline void for_each_tap(const DirectPool& p, Index row, Index column, F&& f) {
   }
 }
 
-template <bool Whole>
-void max_pool_images(const DirectPool& p, const float* x, float* y, std::int32_t* indices, Index n) {
+bool is_fixed(const DirectPool& p) {
+  return p.r == 2 && p.s == 2 && p.padding_h == 0 && p.padding_w == 0 && p.dilation_h == 1 && p.dilation_w == 1 &&
+         (p.oh - 1) * p.stride_h + 2 <= p.h && (p.ow - 1) * p.stride_w + 2 <= p.w;
+}
+
+// Calls f(row, column, first image, whole vector or not, images of it) for all outputs.
+template <class F>
+[[gnu::always_inline]] inline void for_each_output(const DirectPool& p, F f) {
   for (Index row = 0; row < p.oh; ++row) {
     for (Index column = 0; column < p.ow; ++column) {
-      // The position rides along as a float, which is exact below 2^24 (the caller sees to that).
-      VecF best(-kInfinity), position(0.0f);
-      bool first = true;
-      for_each_tap(p, row, column, [&](Index ty, Index tx) {
-        const VecF here(static_cast<float>(ty * p.w + tx));
-        const VecF v = load_some<Whole>(x + ty * p.x_h + tx * p.x_w, n);
-        // Strictly greater replaces; NaN replaces too, and then stays, since nothing compares greater than
-        // it.
-        const auto take = (v > best) | is_nan(v);
-        best = select(take, v, best);
-        position = first ? here : select(take, here, position);
-        first = false;
-      });
-      store_some<Whole>(y + row * p.y_h + column * p.y_w, best, n);
-      store_codes<Whole>(indices + row * p.y_h + column * p.y_w, to_int(position), n);
+      Index i = 0;
+      for (; i + kVec <= p.images; i += kVec) f(row, column, i, std::true_type{}, kVec);
+      if (i < p.images) f(row, column, i, std::false_type{}, p.images - i);
     }
   }
+}
+
+template <bool Fixed>
+void max_pool_windows(const DirectPool& p, const float* x, float* y, std::int32_t* indices) {
+  for_each_output(p, [&](Index row, Index column, Index i, auto whole, Index n) __attribute__((always_inline)) {
+    // The position rides along as a float, which is exact below 2^24 (the caller sees to that).
+    VecF best(-kInfinity), position(0.0f);
+    bool first = true;
+    for_each_tap<Fixed>(p, row, column, [&](Index ty, Index tx) __attribute__((always_inline)) {
+      const VecF here(static_cast<float>(ty * p.w + tx));
+      const VecF v = load_some<whole>(x + ty * p.x_h + tx * p.x_w + i, n);
+      // Greater or unordered replaces: NaN does, and then stays but for another NaN.
+      const auto take = is_not_less_equal(v, best);
+      best = select(take, v, best);
+      position = first ? here : select(take, here, position);
+      first = false;
+    });
+    if (p.relu) {
+      const auto none = best <= VecF(0.0f);
+      best = select(none, VecF(0.0f), best);
+      position = select(none, VecF(-1.0f), position);
+    }
+    const Index out = row * p.y_h + column * p.y_w + i;
+    store_some<whole>(y + out, best, n);
+    store_codes<whole>(indices + out, to_int(position), n);
+  });
 }
 
 void max_pool(const DirectPool& p, const float* x, float* y, std::int32_t* indices) noexcept {
-  Index i = 0;
-  for (; i + kVec <= p.images; i += kVec) max_pool_images<true>(p, x + i, y + i, indices + i, kVec);
-  if (i < p.images) max_pool_images<false>(p, x + i, y + i, indices + i, p.images - i);
+  (is_fixed(p) ? max_pool_windows<true> : max_pool_windows<false>)(p, x, y, indices);
 }
 
-template <bool Whole>
-void max_pool_backward_images(const DirectPool& p, const float* grad_y, const std::int32_t* indices,
-                              float* grad_x, Index n) {
-  for (Index row = 0; row < p.oh; ++row) {
-    for (Index column = 0; column < p.ow; ++column) {
-      const Index out = row * p.y_h + column * p.y_w;
-      const VecF grad = load_some<Whole>(grad_y + out, n);
-      const VecF position = to_float(load_codes<Whole>(indices + out, n));
-      for_each_tap(p, row, column, [&](Index ty, Index tx) {
-        const VecF here(static_cast<float>(ty * p.w + tx));
-        store_some<Whole>(grad_x + ty * p.x_h + tx * p.x_w, select(position == here, grad, VecF(0.0f)), n);
-      });
-    }
-  }
+template <bool Fixed>
+void max_pool_backward_windows(const DirectPool& p, const float* grad_y, const std::int32_t* indices,
+                               float* grad_x) {
+  for_each_output(p, [&](Index row, Index column, Index i, auto whole, Index n) __attribute__((always_inline)) {
+    const Index out = row * p.y_h + column * p.y_w + i;
+    const VecF grad = load_some<whole>(grad_y + out, n);
+    const VecF position = to_float(load_codes<whole>(indices + out, n));
+    for_each_tap<Fixed>(p, row, column, [&](Index ty, Index tx) __attribute__((always_inline)) {
+      const VecF here(static_cast<float>(ty * p.w + tx));
+      store_some<whole>(grad_x + ty * p.x_h + tx * p.x_w + i, select(position == here, grad, VecF(0.0f)), n);
+    });
+  });
 }
 
 void max_pool_backward(const DirectPool& p, const float* grad_y, const std::int32_t* indices,
                        float* grad_x) noexcept {
-  Index i = 0;
-  for (; i + kVec <= p.images; i += kVec)
-    max_pool_backward_images<true>(p, grad_y + i, indices + i, grad_x + i, kVec);
-  if (i < p.images) max_pool_backward_images<false>(p, grad_y + i, indices + i, grad_x + i, p.images - i);
+  (is_fixed(p) ? max_pool_backward_windows<true> : max_pool_backward_windows<false>)(p, grad_y, indices, grad_x);
 }
 
 }  // namespace

@@ -57,6 +57,17 @@ void store_some(float* p, VecF v, std::ptrdiff_t n) {
 // Not v != v: xsimd's comparison is an ordered one on some tiers, false for NaN.
 inline xsimd::batch_bool<float> is_nan(VecF v) { return xsimd::isnan(v); }
 
+// a > b or one of them NaN.
+inline xsimd::batch_bool<float> is_not_less_equal(VecF a, VecF b) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask(a, b, _CMP_NLE_UQ);
+#elif defined(__AVX__)
+  return _mm256_cmp_ps(a, b, _CMP_NLE_UQ);
+#else
+  return !(a <= b);
+#endif
+}
+
 inline VecI to_int(VecF v) { return xsimd::to_int(v); }  // truncates
 inline VecF to_float(VecI v) { return xsimd::to_float(v); }
 

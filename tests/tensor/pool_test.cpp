@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "tensor/elementwise.h"
 #include "tensor/factory.h"
 #include "tests/support/catch.h"
 #include "tests/support/golden.h"
@@ -36,6 +37,28 @@ TEST_CASE("max_pool2d: both layouts and both dtypes choose the same elements") {
     const Tensor g64 = max_pool2d_backward(grad.to(DType::float64), expected.indices, shape, kernel, o);
     CHECK(test::relative_error(max_pool2d_backward(grad, actual.indices, shape, kernel, o), g64, 1) < 1e-6);
   }
+}
+
+TEST_CASE("max_pool2d with relu: values and gradients of pooling after relu") {
+  Rng rng(4);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const std::int64_t n : {1, 4, 17, 40, 64})
+    for (const DType dtype : {DType::float32, DType::float64})
+      for (const PoolOptions& o : {PoolOptions{}, PoolOptions{.stride = 1}, PoolOptions{.padding = 1}}) {
+        Tensor x = empty({3, 6, 7, n}).permute({3, 0, 1, 2});
+        for (std::int64_t i = 0; i < x.numel(); ++i)
+          x.mutable_data<float>()[i] = rng.below(50) == 0 ? nan : static_cast<float>(rng.below(5)) - 3;
+        x = x.to(dtype);
+        PoolOptions with_relu = o;
+        with_relu.relu = true;
+        const auto expected = max_pool2d(relu(x), 2, o), actual = max_pool2d(x, 2, with_relu);
+        CHECK(test::same_elements(actual.values, expected.values));
+        const Tensor grad = uniform(actual.values.shape(), -1, 1, rng).to(dtype);
+        // Where it is 0, the gradient of relu makes up for the choice among zeros.
+        CHECK(test::same_elements(
+            max_pool2d_backward(grad, actual.indices, x.shape(), 2, with_relu),
+            relu_backward(max_pool2d_backward(grad, expected.indices, x.shape(), 2, o), relu(x))));
+      }
 }
 
 TEST_CASE("max_pool2d: NaN wins, minus infinity is a value like any other") {

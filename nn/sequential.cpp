@@ -1,0 +1,25 @@
+#include "nn/sequential.h"
+
+#include "nn/activation.h"
+#include "nn/pool.h"
+
+namespace nibble::nn {
+
+Variable Sequential::forward(const Variable& x) {
+  const auto& layers = named_children();
+  Variable y = x;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    Module& layer = *layers[i].second;
+    if (i + 1 < layers.size() && dynamic_cast<const ReLU*>(&layer) != nullptr) {
+      if (const auto* pool = dynamic_cast<const MaxPool2d*>(layers[i + 1].second.get())) {
+        y = pool->forward_after_relu(y);
+        ++i;
+        continue;
+      }
+    }
+    y = layer(y);
+  }
+  return y;
+}
+
+}  // namespace nibble::nn

@@ -60,11 +60,16 @@ void forward_block(const DirectConv& p, const float* x, Index x_step, const floa
   constexpr std::make_index_sequence<V> vectors{};
   VecF sum[K][V];
   unroll(channels, [&](auto k) { unroll(vectors, [&](auto v) { sum[k][v] = VecF(0.0f); }); });
+  // A single channel leaves the innermost loop to the taps of a row.
+  const bool single = p.c == 1;
+  const Index width = taps.w.end - taps.w.begin, x_s = p.dilation_w * p.x_w;
+  const Index outer = single ? 1 : width, inner = single ? width : p.c, step = single ? x_s : p.x_c;
   for (Index r = taps.h.begin; r < taps.h.end; ++r) {
-    for (Index s = taps.w.begin; s < taps.w.end; ++s) {
-      const float* in = x + (r * p.dilation_h * p.x_h + s * p.dilation_w * p.x_w);
-      const float* w = weight + (r * p.s + s) * p.c * p.k;
-      for (Index c = 0; c < p.c; ++c, in += p.x_c, w += p.k) {
+    const float* line = x + (r * p.dilation_h * p.x_h + taps.w.begin * x_s);
+    const float* w = weight + (r * p.s + taps.w.begin) * p.c * p.k;
+    for (Index s = 0; s < outer; ++s, line += x_s) {
+      const float* in = line;
+      for (Index c = 0; c < inner; ++c, in += step, w += p.k) {
         VecF broadcast[K];
         unroll(channels, [&](auto k) { broadcast[k] = VecF(w[k]); });
         unroll(vectors, [&](auto v) {
@@ -150,7 +155,7 @@ template <Index K, Index T, bool Inner, bool Whole>
     VecF value[T];
     unroll(all, [&](auto t) { value[t] = load_some<Whole>(x + t * inputs.x_step, n); });
     unroll(channels, [&](auto k) {
-      const VecF upstream = load_some<Whole>(grad + k * y_k, n);
+      const VecF upstream = in_register(load_some<Whole>(grad + k * y_k, n));
       unroll(all, [&](auto t) { sum[t][k] = fma(upstream, value[t], sum[t][k]); });
     });
   } else {

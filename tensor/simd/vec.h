@@ -96,6 +96,24 @@ inline VecF fused_multiply_add(VecF a, VecF b, VecF c) {
 #endif
 }
 
+// v, loaded once: GCC 12 folds a load into each of the instructions that use it, and runs out of load ports.
+inline VecF in_register(VecF v) {
+#if defined(__AVX512F__)
+  __m512 r = v;
+  asm("" : "+v"(r));
+#elif defined(__AVX__)
+  __m256 r = v;
+  asm("" : "+x"(r));
+#elif defined(__x86_64__)
+  __m128 r = v;
+  asm("" : "+x"(r));
+#else
+  float32x4_t r = v;
+  asm("" : "+w"(r));
+#endif
+  return r;
+}
+
 // f(0), f(1), ... with constants: arrays indexed by them live in registers.
 template <class F, std::size_t... I>
 [[gnu::always_inline]] inline void unroll(std::index_sequence<I...>, F f) {

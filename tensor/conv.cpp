@@ -28,9 +28,16 @@ void check_dtypes(const char* op, const Tensor& a, const Tensor& b) {
   NIBBLE_CHECK(a.dtype() == b.dtype(), op, ": dtypes ", a.dtype(), " and ", b.dtype(), " differ");
 }
 
-// A batch of images in memory order C, H, W, N, as the direct kernels want it.
+// Below so many images their lanes would stay empty: they go one by one, the lanes hold output channels.
+constexpr std::int64_t kFewImages = 8;
+
+// A batch in the memory order the direct kernels want it in: C, H, W, N; for a few images N, H, W, C.
 Tensor empty_batch_innermost(const Shape& shape, DType dtype) {
   return empty({shape[1], shape[2], shape[3], shape[0]}, dtype).permute({3, 0, 1, 2});
+}
+Tensor empty_result(const Shape& shape) {
+  if (shape[0] >= kFewImages) return empty_batch_innermost(shape, DType::float32);
+  return empty({shape[0], shape[2], shape[3], shape[1]}).permute({0, 3, 1, 2});
 }
 
 Tensor as_batch_innermost(const Tensor& x) {
@@ -39,6 +46,9 @@ Tensor as_batch_innermost(const Tensor& x) {
   result.copy_from(x);
   return result;
 }
+
+// Any strides will do where the images go one by one.
+Tensor as_operand(const Tensor& x) { return x.size(0) < kFewImages ? x : as_batch_innermost(x); }
 
 // The view of positions first, first + step, ... of dimension `dim`.
 Tensor every(const Tensor& x, int dim, std::int64_t first, std::int64_t step) {
@@ -94,19 +104,31 @@ void run_direct(const DirectConv& conv, const Tensor& x, const float* weight, co
   if (y.numel() == 0) return;
   const float* in = x.data<float>();
   float* out = y.mutable_data<float>();
-  Tensor packed = empty({weight_size(conv)});
+  const bool one_by_one = conv.images < kFewImages;
+  const std::int64_t k = one_by_one ? divide_up(conv.k, kConvLanes) * kConvLanes : conv.k;
+  Tensor packed = empty({conv.r, conv.s, conv.c, k});
+  if (one_by_one) packed.fill(0);
   for (std::int64_t g = 0; g < groups; ++g) {
     float* const w = packed.mutable_data<float>();
     for_each_weight(conv, weight_strides,
-                    [&](std::int64_t from, std::int64_t k, std::int64_t c, std::int64_t r, std::int64_t s) {
-                      w[((r * conv.s + s) * conv.c + c) * conv.k + k] = weight[g * weight_group + from];
+                    [&](std::int64_t from, std::int64_t i, std::int64_t c, std::int64_t r, std::int64_t s) {
+                      w[((r * conv.s + s) * conv.c + c) * k + i] = weight[g * weight_group + from];
                     });
-    parallel_for(conv.oh, 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row)
-        conv_kernels().forward(conv, in + g * conv.c * conv.x_c, w,
-                               bias == nullptr ? nullptr : bias + g * conv.k, out + g * conv.k * conv.y_k,
-                               row);
-    });
+    const float* const x_group = in + g * conv.c * conv.x_c;
+    const float* const b = bias == nullptr ? nullptr : bias + g * conv.k;
+    float* const y_group = out + g * conv.k * conv.y_k;
+    if (one_by_one) {
+      parallel_for(conv.images, 1, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i)
+          conv_kernels().forward_image(conv, x_group + i * x.strides()[0], w, b,
+                                       y_group + i * y.strides()[0]);
+      });
+    } else {
+      parallel_for(conv.oh, 1, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t row = begin; row < end; ++row)
+          conv_kernels().forward(conv, x_group, w, b, y_group, row);
+      });
+    }
   }
 }
 
@@ -265,8 +287,8 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, con
   }
   const Tensor dense_bias = bias.defined() ? bias.contiguous() : bias;
   if (input.dtype() == DType::float32) {
-    const Tensor x = as_batch_innermost(input);
-    Tensor y = empty_batch_innermost(shape, DType::float32);
+    const Tensor x = as_operand(input);
+    Tensor y = empty_result(shape);
     run_direct(direct_conv(x, y, weight.shape(), options, options.groups), x, weight.data<float>(),
                weight.strides(), weight.shape()[0] / options.groups * weight.strides()[0],
                bias.defined() ? dense_bias.data<float>() : nullptr, y, options.groups);
@@ -292,8 +314,8 @@ Tensor conv2d_backward_input(const Tensor& grad_out, const Tensor& weight, const
   NIBBLE_CHECK(grad_out.shape() == shape, "conv2d_backward_input: gradient has shape ", grad_out.shape(),
                ", expected ", shape);
   if (grad_out.dtype() == DType::float32) {
-    const Tensor grad = as_batch_innermost(grad_out);
-    Tensor grad_x = empty_batch_innermost(x_shape, DType::float32);
+    const Tensor grad = as_operand(grad_out);
+    Tensor grad_x = empty_result(x_shape);
     backward_input_direct(grad, weight, grad_x, options);
     return grad_x;
   }

@@ -10,11 +10,22 @@
 namespace nibble {
 namespace {
 
-// Same memory order as the input, so that what follows stays in it: batch innermost or row-major.
+// The dimension along which elements lie next to each other, images (0) or channels (1); 3 for rows.
+int innermost(const Tensor& x) {
+  if (x.strides()[0] == 1 && x.size(0) > 1) return 0;
+  return x.strides()[1] == 1 && x.size(1) > 1 ? 1 : 3;
+}
+
+// Same memory order as the input, so that what follows stays in it.
 Tensor empty_in_order_of(const Tensor& x, const Shape& shape, DType dtype) {
-  if (x.strides()[0] == 1 && shape[0] > 1)
-    return empty({shape[1], shape[2], shape[3], shape[0]}, dtype).permute({3, 0, 1, 2});
-  return empty(shape, dtype);
+  switch (innermost(x)) {
+    case 0:
+      return empty({shape[1], shape[2], shape[3], shape[0]}, dtype).permute({3, 0, 1, 2});
+    case 1:
+      return empty({shape[0], shape[2], shape[3], shape[1]}, dtype).permute({0, 3, 1, 2});
+    default:
+      return empty(shape, dtype);
+  }
 }
 
 // PyTorch's pooling_output_shape: with ceil_mode the last window must still start inside the input or its
@@ -56,7 +67,7 @@ void check_dtype(const char* op, const Tensor& x) {
 }
 
 DirectPool direct_pool(const Tensor& x, const Tensor& y, const Window& p, bool relu) {
-  return {.images = x.size(0),
+  return {.images = x.size(innermost(x)),
           .h = x.size(2),
           .w = x.size(3),
           .oh = y.size(2),
@@ -87,9 +98,11 @@ void for_each_plane(const Tensor& a, const Tensor& b, F f) {
   });
 }
 
-bool images_are_adjacent(const Tensor& x) { return x.strides()[0] == 1 || x.size(0) == 1; }
-// Positions that the kernels can carry as floats.
-bool fits_float(const Shape& x) { return x[2] * x[3] < (1 << 24); }
+// Whether the kernels take x: several images or channels are adjacent, and positions are exact as floats.
+bool is_direct(const Tensor& x) {
+  const int inner = innermost(x);
+  return x.dtype() == DType::float32 && inner < 2 && x.size(inner) >= 4 && x.size(2) * x.size(3) < (1 << 24);
+}
 
 }  // namespace
 
@@ -99,14 +112,15 @@ MaxPoolResult max_pool2d(const Tensor& x, Size2 kernel, const PoolOptions& optio
   MaxPoolResult result{empty_in_order_of(x, p.shape, x.dtype()), empty_in_order_of(x, p.shape, DType::int32)};
   if (result.values.numel() == 0) return result;
   std::int32_t* const indices = result.indices.mutable_data<std::int32_t>();
-  if (x.dtype() == DType::float32 && x.size(0) >= 4 && images_are_adjacent(x) && fits_float(x.shape())) {
+  if (is_direct(x)) {
     const DirectPool pool = direct_pool(x, result.values, p, options.relu);
     const float* in = x.data<float>();
     float* out = result.values.mutable_data<float>();
-    const std::int64_t x_c = x.strides()[1], y_c = result.values.strides()[1];
-    parallel_for(x.size(1), 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t c = begin; c < end; ++c)
-        pool_kernels().max_pool(pool, in + c * x_c, out + c * y_c, indices + c * y_c);
+    const int outer = 1 - innermost(x);
+    const std::int64_t x_step = x.strides()[outer], y_step = result.values.strides()[outer];
+    parallel_for(x.size(outer), 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i)
+        pool_kernels().max_pool(pool, in + i * x_step, out + i * y_step, indices + i * y_step);
     });
     return result;
   }
@@ -156,8 +170,7 @@ Tensor max_pool2d_backward(const Tensor& grad_out, const Tensor& indices, const 
   const bool disjoint = p.stride.h >= p.kernel.h && p.stride.w >= p.kernel.w && p.dilation == Size2(1);
   const bool covers = disjoint && p.stride == p.kernel && p.padding == Size2(0) &&
                       p.shape[2] * p.kernel.h >= x_shape[2] && p.shape[3] * p.kernel.w >= x_shape[3];
-  const bool direct = disjoint && grad_x.dtype() == DType::float32 && x_shape[0] >= 4 &&
-                      images_are_adjacent(grad_x) && fits_float(x_shape);
+  const bool direct = disjoint && is_direct(grad_x);
   if (!direct || !covers) grad_x.fill(0);
   if (grad_out.numel() == 0) return grad_x;
   if (direct) {
@@ -169,11 +182,12 @@ Tensor max_pool2d_backward(const Tensor& grad_out, const Tensor& indices, const 
     const Tensor codes = indices;
     const DirectPool pool = direct_pool(grad_x, grad, p, options.relu);
     float* const out = grad_x.mutable_data<float>();
-    const std::int64_t x_c = grad_x.strides()[1], y_c = grad.strides()[1];
-    parallel_for(x_shape[1], 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t c = begin; c < end; ++c)
-        pool_kernels().max_pool_backward(pool, grad.data<float>() + c * y_c,
-                                         codes.data<std::int32_t>() + c * y_c, out + c * x_c);
+    const int outer = 1 - innermost(grad_x);
+    const std::int64_t x_step = grad_x.strides()[outer], y_step = grad.strides()[outer];
+    parallel_for(x_shape[outer], 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i)
+        pool_kernels().max_pool_backward(pool, grad.data<float>() + i * y_step,
+                                         codes.data<std::int32_t>() + i * y_step, out + i * x_step);
     });
     return grad_x;
   }

@@ -17,6 +17,7 @@ constexpr Index kChannels = 6, kVectors = 4, kGradChannels = 8, kTaps = 3;
 #else
 constexpr Index kChannels = 3, kVectors = 4, kGradChannels = 4, kTaps = 3;
 #endif
+constexpr Index kPositions = 14;
 static_assert(kGradChannels <= kConvGradChannels && kConvLanes % kVec == 0);
 
 struct Range {
@@ -135,6 +136,79 @@ void forward(const DirectConv& p, const float* x, const float* packed_weight, co
   for (; i + kVec <= p.images; i += kVec)
     forward_row<1, true>(p, x + i, packed_weight, bias, y + i, row, kVec);
   if (i < p.images) forward_row<1, false>(p, x + i, packed_weight, bias, y + i, row, p.images - i);
+}
+
+// A vector of output channels times P positions, `x_step` and `y_step` apart, with the same taps inside.
+template <Index P>
+void image_block(const DirectConv& p, const float* x, Index x_step, const float* weight, Index w_step,
+                 const float* bias, Taps taps, float* y, Index y_step, Index channels) {
+  constexpr std::make_index_sequence<P> positions{};
+  VecF sum[P];
+  unroll(positions, [&](auto i) { sum[i] = VecF(0.0f); });
+  for (Index r = taps.h.begin; r < taps.h.end; ++r) {
+    for (Index s = taps.w.begin; s < taps.w.end; ++s) {
+      const float* in = x + (r * p.dilation_h * p.x_h + s * p.dilation_w * p.x_w);
+      const float* w = weight + (r * p.s + s) * p.c * w_step;
+      for (Index c = 0; c < p.c; ++c, in += p.x_c, w += w_step) {
+        const VecF value = load(w);
+        unroll(positions, [&](auto i) {
+          sum[i] = fused_multiply_add(VecF(in[static_cast<Index>(i) * x_step]), value, sum[i]);
+        });
+      }
+    }
+  }
+  const auto finish = [&](auto whole) {
+    const VecF offset = bias != nullptr ? load_some<whole>(bias, channels) : VecF(0.0f);
+    unroll(positions,
+           [&](auto i) { store_some<whole>(y + static_cast<Index>(i) * y_step, sum[i] + offset, channels); });
+  };
+  channels == kVec ? finish(std::true_type{}) : finish(std::false_type{});
+}
+
+// `count` positions in a line, in blocks of nearly equal size.
+void image_line(const DirectConv& p, const float* x, Index x_step, const float* weight, const float* bias,
+                Taps taps, float* y, Index y_step, Index count) {
+  const Index w_step = divide_up(p.k, kConvLanes) * kConvLanes, blocks = divide_up(count, kPositions);
+  for (Index k = 0; k < p.k; k += kVec) {
+    for (Index block = 0; block < blocks; ++block) {
+      const Index first = count * block / blocks, positions = count * (block + 1) / blocks - first;
+      unroll(std::make_index_sequence<kPositions>{}, [&](auto i) {
+        if (positions == static_cast<Index>(i) + 1)
+          image_block<i + 1>(p, x + first * x_step, x_step, weight + k, w_step,
+                             bias == nullptr ? nullptr : bias + k, taps, y + first * y_step + k, y_step,
+                             smaller(kVec, p.k - k));
+      });
+    }
+  }
+}
+
+// Rows where the whole window is inside, between the columns where it is not; those run downwards, where
+// neighbours have the same taps.
+void forward_image(const DirectConv& p, const float* x, const float* packed_weight, const float* bias,
+                   float* y) noexcept {
+  const auto inner = [](Index padding, Index stride, Index dilation, Index taps, Index outputs, Index size) {
+    return intersection(valid_outputs(-padding, stride, outputs, size),
+                        valid_outputs((taps - 1) * dilation - padding, stride, outputs, size));
+  };
+  const Range rows = inner(p.padding_h, p.stride_h, p.dilation_h, p.r, p.oh, p.h);
+  const Range columns = inner(p.padding_w, p.stride_w, p.dilation_w, p.s, p.ow, p.w);
+  const auto line = [&](Index row, Index column, Index down, Index right, Index count) {
+    const Index top = row * p.stride_h - p.padding_h, left = column * p.stride_w - p.padding_w;
+    const Taps taps{valid_taps(top, p.dilation_h, p.r, p.h), valid_taps(left, p.dilation_w, p.s, p.w)};
+    image_line(p, x + (top * p.x_h + left * p.x_w), down * p.stride_h * p.x_h + right * p.stride_w * p.x_w,
+               packed_weight, bias, taps, y + (row * p.y_h + column * p.y_w), down * p.y_h + right * p.y_w,
+               count);
+  };
+  for (Index row = 0; row < p.oh; ++row)
+    if (columns.begin < columns.end) line(row, columns.begin, 0, 1, columns.end - columns.begin);
+  for (Index column = 0; column < p.ow; ++column) {
+    if (column >= columns.begin && column < columns.end) continue;
+    for (Index row = 0; row < p.oh;) {
+      const Index count = row == rows.begin && rows.begin < rows.end ? rows.end - rows.begin : 1;
+      line(row, column, 1, 0, count);
+      row += count;
+    }
+  }
 }
 
 // T vectors of the input for one of the gradient: neighbouring taps of a kernel row, or input channels where
@@ -261,6 +335,6 @@ void reduce_sums(const float* sums, float* out, Index n) noexcept {
 
 }  // namespace
 
-extern const ConvKernels conv_kernels = {forward, backward_weight, reduce_sums};
+extern const ConvKernels conv_kernels = {forward, forward_image, backward_weight, reduce_sums};
 
 }  // namespace nibble::NIBBLE_TIER

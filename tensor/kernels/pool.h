@@ -7,9 +7,10 @@
 
 namespace nibble {
 
-// Max pooling of one channel of float32 images that lie next to each other; strides in floats.
+// Max pooling of one plane of several float32 images that lie next to each other, or of one image's channels
+// that do; strides in floats.
 struct DirectPool {
-  std::ptrdiff_t images;
+  std::ptrdiff_t images;  // or channels
   std::ptrdiff_t h, w, oh, ow;
   std::ptrdiff_t r, s;  // window
   std::ptrdiff_t stride_h, stride_w, padding_h, padding_w, dilation_h, dilation_w;

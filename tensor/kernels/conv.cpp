@@ -52,18 +52,21 @@ struct Taps {
   Range h, w;
 };
 
-// K output channels times V vectors, `x_step` (in x) and `y_step` (in y) apart: four vectors of images of one
-// pixel, or one of four neighbouring pixels. x points to the window's first tap.
-template <Index K, Index V, bool Whole>
-void forward_block(const DirectConv& p, const float* x, Index x_step, const float* weight, const float* bias,
-                   Taps taps, float* y, Index y_step, Index n) {
+// K output channels times P neighbouring pixels times V vectors of images, from x and to y, which point to
+// the first pixel's first tap and its first output channel.
+template <Index K, Index P, Index V, bool Whole>
+void forward_block(const DirectConv& p, const float* x, const float* weight, const float* bias, Taps taps,
+                   float* y, Index n) {
   constexpr std::make_index_sequence<K> channels{};
-  constexpr std::make_index_sequence<V> vectors{};
-  VecF sum[K][V];
-  unroll(channels, [&](auto k) { unroll(vectors, [&](auto v) { sum[k][v] = VecF(0.0f); }); });
+  constexpr std::make_index_sequence<P * V> vectors{};
+  const auto offset = [](auto i, Index pixel) {
+    return static_cast<Index>(i) / V * pixel + static_cast<Index>(i) % V * kVec;
+  };
+  VecF sum[K][P * V];
+  unroll(channels, [&](auto k) { unroll(vectors, [&](auto i) { sum[k][i] = VecF(0.0f); }); });
   // A single channel leaves the innermost loop to the taps of a row.
   const bool single = p.c == 1;
-  const Index width = taps.w.end - taps.w.begin, x_s = p.dilation_w * p.x_w;
+  const Index width = taps.w.end - taps.w.begin, x_s = p.dilation_w * p.x_w, pixel = p.stride_w * p.x_w;
   const Index outer = single ? 1 : width, inner = single ? width : p.c, step = single ? x_s : p.x_c;
   for (Index r = taps.h.begin; r < taps.h.end; ++r) {
     const float* line = x + (r * p.dilation_h * p.x_h + taps.w.begin * x_s);
@@ -73,40 +76,41 @@ void forward_block(const DirectConv& p, const float* x, Index x_step, const floa
       for (Index c = 0; c < inner; ++c, in += step, w += p.k) {
         VecF broadcast[K];
         unroll(channels, [&](auto k) { broadcast[k] = VecF(w[k]); });
-        unroll(vectors, [&](auto v) {
-          const VecF value = load_some<Whole>(in + v * x_step, n);
-          unroll(channels, [&](auto k) { sum[k][v] = fused_multiply_add(broadcast[k], value, sum[k][v]); });
+        unroll(vectors, [&](auto i) {
+          const VecF value = load_some<Whole>(in + offset(i, pixel), n);
+          unroll(channels, [&](auto k) { sum[k][i] = fused_multiply_add(broadcast[k], value, sum[k][i]); });
         });
       }
     }
   }
   unroll(channels, [&](auto k) {
-    const VecF offset(bias != nullptr ? bias[k] : 0.0f);
-    unroll(vectors, [&](auto v) { store_some<Whole>(y + k * p.y_k + v * y_step, sum[k][v] + offset, n); });
+    const VecF shift(bias != nullptr ? bias[k] : 0.0f);
+    unroll(vectors,
+           [&](auto i) { store_some<Whole>(y + k * p.y_k + offset(i, p.y_w), sum[k][i] + shift, n); });
   });
 }
 
 // All output channels, in blocks of nearly equal size.
-template <Index V, bool Whole>
-void forward_channels(const DirectConv& p, const float* x, Index x_step, const float* weight,
-                      const float* bias, Taps taps, float* y, Index y_step, Index n) {
+template <Index P, Index V, bool Whole>
+void forward_channels(const DirectConv& p, const float* x, const float* weight, const float* bias, Taps taps,
+                      float* y, Index n) {
   const Index blocks = divide_up(p.k, kChannels);
   for (Index block = 0; block < blocks; ++block) {
     const Index k = p.k * block / blocks, channels = p.k * (block + 1) / blocks - k;
     const float* const b = bias == nullptr ? nullptr : bias + k;
     unroll(std::make_index_sequence<kChannels>{}, [&](auto i) {
       constexpr Index kCount = static_cast<Index>(i) + 1;
-      if (channels == kCount)
-        forward_block<kCount, V, Whole>(p, x, x_step, weight + k, b, taps, y + k * p.y_k, y_step, n);
+      if constexpr (kCount * P * V <= kChannels * kVectors)
+        if (channels == kCount)
+          forward_block<kCount, P, V, Whole>(p, x, weight + k, b, taps, y + k * p.y_k, n);
     });
   }
 }
 
-// One output row of Images vectors of images: one pixel at a time when they fill the register block, else (1)
-// several neighbours where the whole window is inside.
-template <Index Images, bool Whole>
-void forward_row(const DirectConv& p, const float* x, const float* weight, const float* bias, float* y,
-                 Index row, Index n) {
+// One output row of V vectors of images, P pixels at once where the whole window is inside.
+template <Index P, Index V, bool Whole>
+void forward_pixels(const DirectConv& p, const float* x, const float* weight, const float* bias, float* y,
+                    Index row, Index n) {
   const Index top = row * p.stride_h - p.padding_h;
   const Range taps_h = valid_taps(top, p.dilation_h, p.r, p.h);
   const Range inner =
@@ -116,16 +120,26 @@ void forward_row(const DirectConv& p, const float* x, const float* weight, const
     const Index left = column * p.stride_w - p.padding_w;
     const float* const in = x + (top * p.x_h + left * p.x_w);
     float* const out = y + (row * p.y_h + column * p.y_w);
-    if (Images == 1 && column >= inner.begin && column + kVectors <= inner.end) {
-      forward_channels<kVectors, Whole>(p, in, p.stride_w * p.x_w, weight, bias, {taps_h, {0, p.s}}, out,
-                                        p.y_w, n);
-      column += kVectors;
+    if (column >= inner.begin && column + P <= inner.end) {
+      forward_channels<P, V, Whole>(p, in, weight, bias, {taps_h, {0, p.s}}, out, n);
+      column += P;
     } else {
       const Range taps_w = valid_taps(left, p.dilation_w, p.s, p.w);
-      forward_channels<Images, Whole>(p, in, kVec, weight, bias, {taps_h, taps_w}, out, kVec, n);
+      forward_channels<1, V, Whole>(p, in, weight, bias, {taps_h, taps_w}, out, n);
       ++column;
     }
   }
+}
+
+// The register block takes its vectors from the images, from neighbouring pixels where there are fewer
+// images, and from both where there is but one output channel.
+template <Index V, bool Whole>
+void forward_row(const DirectConv& p, const float* x, const float* weight, const float* bias, float* y,
+                 Index row, Index n) {
+  if (p.k == 1)
+    forward_pixels<2 * kVectors / V, V, Whole>(p, x, weight, bias, y, row, n);
+  else
+    forward_pixels<kVectors / V, V, Whole>(p, x, weight, bias, y, row, n);
 }
 
 void forward(const DirectConv& p, const float* x, const float* packed_weight, const float* bias, float* y,

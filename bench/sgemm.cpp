@@ -23,6 +23,19 @@ std::function<void()> make_call(Form form, std::int64_t m, std::int64_t n, std::
   };
 }
 
+std::function<void()> make_packed_call(const GemmShape& s) {
+  Rng rng(1);
+  const Tensor a = normal({s.m, s.k}, 0, 1, rng), b = normal({s.k, s.n}, 0, 1, rng);
+  Tensor c = normal({s.m, s.n}, 0, 1, rng);
+  const PackedB packed(s.k, s.n, {b.data<float>(), s.n, 1});
+  const MatrixRef<float> result{c.mutable_data<float>(), s.n, 1};
+  return [=, keep_c = c] {
+    gemm(s.m, {a.data<float>(), s.k, 1}, packed, result);
+    benchmark::ClobberMemory();
+    static_cast<void>(keep_c);
+  };
+}
+
 }  // namespace
 
 void register_sgemm() {
@@ -35,6 +48,9 @@ void register_sgemm() {
       for (const int threads : {1, 2})
         add(form.name + s.name(), threads, "GFLOPS", s.gflop(),
             [which = form.form, s] { return make_call(which, s.m, s.n, s.k); });
+  for (const GemmShape& s : kGemmShapes)
+    for (const int threads : {1, 2})
+      add("sgemm_packed/" + s.name(), threads, "GFLOPS", s.gflop(), [s] { return make_packed_call(s); });
 }
 
 }  // namespace nibble::bench

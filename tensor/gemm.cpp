@@ -10,12 +10,17 @@
 namespace nibble {
 namespace {
 
-// Cache blocks: a panel of b (kDepth x tile width) stays in L1, a block of a (kRowsPerBlock x kDepth) in L2.
-constexpr std::int64_t kDepth = 256;
+// Cache blocks: a block of a (kRowsPerBlock x kDepth) stays in L2, panels of b (kDepth x tile width) stream
+// past it. Deeper blocks pass over c less often.
+constexpr std::int64_t kDepth = 512;
 constexpr std::int64_t kRowsPerBlock = 252;
 constexpr std::int64_t kColsPerBlock = 2048;
 // From so many tiles side by side on, a packed operand pays for its packing.
 constexpr std::int64_t kTilesWorthPacking = 4;
+// And only if it is deeper than this: the rows of a shallow one are few enough for L1 as they are.
+constexpr std::int64_t kDepthWorthPacking = 32;
+// Up to so many rows a product with a transposed, deep b is cheaper the other way round: b is read as it is.
+constexpr std::int64_t kFewRows = 32;
 constexpr std::int64_t kWorkPerThread = 1 << 20;  // multiplications
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -25,11 +30,13 @@ struct Problem {
   MatrixRef<const float> a, b;
   MatrixRef<float> c;  // col_stride 1
   GemmOptions options;
+  const PackedB* packed = nullptr;  // stands for b, from (packed_k, packed_n) on
+  std::int64_t packed_k = 0, packed_n = 0;
 
   Problem transposed() const {
     GemmOptions swapped = options;
     std::swap(swapped.row_bias, swapped.col_bias);
-    return {n, m, k, b.transposed(), a.transposed(), c.transposed(), swapped};
+    return {n, m, k, b.transposed(), a.transposed(), c.transposed(), swapped, nullptr, 0, 0};
   }
 
   // Rows [i, i + rows) and columns [j, j + cols) of the result.
@@ -38,6 +45,7 @@ struct Problem {
     result.m = rows, result.n = cols;
     result.a.data += i * a.row_stride;
     result.b.data += j * b.col_stride;
+    result.packed_n += j;
     result.c.data += i * c.row_stride + j * c.col_stride;
     if (options.row_bias != nullptr) result.options.row_bias += i;
     if (options.col_bias != nullptr) result.options.col_bias += j;
@@ -51,6 +59,7 @@ struct Problem {
     result.k = std::min(depth, k - first);
     result.a.data += first * a.col_stride;
     result.b.data += first * b.row_stride;
+    result.packed_k += first;
     if (index > 0) result.options.accumulate = true;
     if (index + 1 < steps)
       result.options.row_bias = result.options.col_bias = nullptr, result.options.relu = false;
@@ -58,23 +67,37 @@ struct Problem {
   }
 };
 
+std::int64_t steps_through(std::int64_t k) { return std::max<std::int64_t>(1, divide_up(k, kDepth)); }
+
+// Columns of a panel of n, padded to whole vectors.
+std::int64_t padded(const GemmKernels& kernels, std::int64_t n) {
+  return static_cast<std::int64_t>(static_cast<std::size_t>(n) <= kernels.lanes ? kernels.lanes
+                                                                                : kernels.cols);
+}
+
+void pack_panel(const GemmKernels& kernels, MatrixRef<const float> b, std::int64_t j, std::int64_t n,
+                std::int64_t k, float* out) {
+  kernels.pack(b.data + j * b.col_stride, b.col_stride, b.row_stride, static_cast<std::size_t>(n),
+               static_cast<std::size_t>(k), static_cast<std::size_t>(padded(kernels, n)), out);
+}
+
 class Engine {
  public:
   // Scratch memory for both operands of one cache block.
   Engine(const GemmKernels& kernels, const Problem& whole)
       : kernels_(kernels),
         rows_(static_cast<std::int64_t>(kernels.rows)),
-        cols_(static_cast<std::int64_t>(kernels.cols)),
-        lanes_(static_cast<std::int64_t>(kernels.lanes)) {
+        cols_(static_cast<std::int64_t>(kernels.cols)) {
     const std::int64_t depth = std::min(whole.k, kDepth);
     const std::int64_t a = std::min(whole.m, kRowsPerBlock) * depth;
-    const std::int64_t b = divide_up(std::min(whole.n, kColsPerBlock), cols_) * cols_ * depth;
+    const std::int64_t columns = whole.packed == nullptr ? std::min(whole.n, kColsPerBlock) : 0;
+    const std::int64_t b = divide_up(columns, cols_) * cols_ * depth;
     a_offset_ = divide_up(b, 16) * 16;
     scratch_ = Storage::allocate(static_cast<std::size_t>(a_offset_ + a) * sizeof(float));
   }
 
   void run(const Problem& whole) {
-    const std::int64_t steps = std::max<std::int64_t>(1, divide_up(whole.k, kDepth));
+    const std::int64_t steps = steps_through(whole.k);
     for (std::int64_t j = 0; j < whole.n; j += kColsPerBlock) {
       const Problem columns = whole.part(0, whole.m, j, std::min(kColsPerBlock, whole.n - j));
       for (std::int64_t step = 0; step < steps; ++step) run_columns(columns.slice(step, steps));
@@ -85,17 +108,12 @@ class Engine {
   float* packed_b() { return reinterpret_cast<float*>(scratch_->data()); }
   float* packed_a() { return packed_b() + a_offset_; }
 
-  // Vectors that a panel of n columns fills, in elements.
-  std::int64_t padded(std::int64_t n) const { return n <= lanes_ ? lanes_ : cols_; }
-
   void run_columns(const Problem& p) {
-    const bool pack_all = p.b.col_stride != 1 || p.m > kTilesWorthPacking * rows_;
-    for (std::int64_t j = 0; j < p.n; j += cols_) {
+    const bool pack_all =
+        p.b.col_stride != 1 || (p.m > kTilesWorthPacking * rows_ && p.k > kDepthWorthPacking);
+    for (std::int64_t j = 0; j < p.n && p.packed == nullptr; j += cols_) {
       const std::int64_t n = std::min(cols_, p.n - j);
-      if (pack_all || n < padded(n))
-        kernels_.pack(p.b.data + j * p.b.col_stride, p.b.col_stride, p.b.row_stride,
-                      static_cast<std::size_t>(n), static_cast<std::size_t>(p.k),
-                      static_cast<std::size_t>(padded(n)), packed_b() + j * p.k);
+      if (pack_all || n < padded(kernels_, n)) pack_panel(kernels_, p.b, j, n, p.k, packed_b() + j * p.k);
     }
     const std::int64_t blocks = divide_up(p.m, kRowsPerBlock);
     for (std::int64_t block = 0; block < blocks; ++block) {
@@ -106,8 +124,8 @@ class Engine {
 
   void run_block(const Problem& p, bool b_packed) {
     const std::int64_t tiles = divide_up(p.m, rows_);
-    const bool a_packed = p.a.row_stride == 1 ? p.n > kTilesWorthPacking * cols_ && p.a.col_stride != p.m
-                                              : p.n > kTilesWorthPacking * cols_;
+    const bool a_packed = p.n > kTilesWorthPacking * cols_ && p.k > kDepthWorthPacking &&
+                          !(p.a.row_stride == 1 && p.a.col_stride == p.m);
     const auto begin = [&](std::int64_t tile) { return p.m * tile / tiles; };
     if (a_packed)
       for (std::int64_t tile = 0; tile < tiles; ++tile) {
@@ -118,7 +136,10 @@ class Engine {
       }
     for (std::int64_t j = 0; j < p.n; j += cols_) {
       const std::int64_t n = std::min(cols_, p.n - j);
-      const bool packed = b_packed || n < padded(n);
+      const bool packed = b_packed || p.packed != nullptr || n < padded(kernels_, n);
+      const float* const panel = p.packed != nullptr ? p.packed->panel(p.packed_k, p.packed_n + j, p.k)
+                                 : packed            ? packed_b() + j * p.k
+                                                     : p.b.data + j;
       for (std::int64_t tile = 0; tile < tiles; ++tile) {
         const std::int64_t i = begin(tile), rows = begin(tile + 1) - i;
         kernels_.tile(static_cast<std::size_t>(rows),
@@ -126,8 +147,9 @@ class Engine {
                        .a = a_packed ? packed_a() + i * p.k : p.a.data + i * p.a.row_stride,
                        .a_row = a_packed ? 1 : p.a.row_stride,
                        .a_k = a_packed ? rows : p.a.col_stride,
-                       .b = packed ? packed_b() + j * p.k : p.b.data + j,
-                       .b_k = packed ? padded(n) : p.b.row_stride,
+                       .b = panel,
+                       .b_k = packed ? padded(kernels_, n) : p.b.row_stride,
+                       .b_ahead = packed || tile > 0 ? 0 : 2 * cols_,
                        .c = p.c.data + i * p.c.row_stride + j,
                        .c_row = p.c.row_stride,
                        .cols = static_cast<std::size_t>(n),
@@ -140,12 +162,37 @@ class Engine {
   }
 
   const GemmKernels& kernels_;
-  const std::int64_t rows_, cols_, lanes_;
+  const std::int64_t rows_, cols_;
   std::int64_t a_offset_;
   std::shared_ptr<Storage> scratch_;
 };
 
+void run_parallel(const GemmKernels& kernels, const Problem& p);
+
+// A few rows times a deep transposed matrix, which would be packed for little work: instead every thread's
+// part of b is the left operand, read as it lies, and the small result is turned around.
+bool is_better_turned(const Problem& p) {
+  return p.packed == nullptr && p.b.row_stride == 1 && p.b.col_stride != 1 && p.m <= kFewRows &&
+         p.n > kFewRows && p.k >= 8 * kFewRows;
+}
+
+void run_turned(const GemmKernels& kernels, const Problem& p) {
+  const auto scratch = Storage::allocate(static_cast<std::size_t>(p.m * p.n) * sizeof(float));
+  const MatrixRef<float> turned{reinterpret_cast<float*>(scratch->data()), 1, p.m};
+  const auto copy = [&](MatrixRef<float> from, MatrixRef<float> to) {
+    for (std::int64_t i = 0; i < p.m; ++i)
+      for (std::int64_t j = 0; j < p.n; ++j)
+        to.data[i * to.row_stride + j * to.col_stride] = from.data[i * from.row_stride + j * from.col_stride];
+  };
+  if (p.options.accumulate) copy(p.c, turned);
+  Problem problem = p;
+  problem.c = turned;
+  run_parallel(kernels, problem.transposed());
+  copy(turned, p.c);
+}
+
 void run_parallel(const GemmKernels& kernels, const Problem& p) {
+  if (is_better_turned(p)) return run_turned(kernels, p);
   const std::int64_t rows = static_cast<std::int64_t>(kernels.rows);
   const std::int64_t cols = static_cast<std::int64_t>(kernels.cols);
   const std::int64_t row_tiles = divide_up(p.m, rows), col_tiles = divide_up(p.n, cols);
@@ -161,6 +208,36 @@ void run_parallel(const GemmKernels& kernels, const Problem& p) {
 
 }  // namespace
 
+PackedB::PackedB(std::int64_t k, std::int64_t n, MatrixRef<const float> b)
+    : PackedB(gemm_kernels(), k, n, b) {}
+
+PackedB::PackedB(const GemmKernels& kernels, std::int64_t k, std::int64_t n, MatrixRef<const float> b)
+    : kernels_(&kernels), k_(k), n_(n) {
+  const auto cols = static_cast<std::int64_t>(kernels.cols);
+  padded_n_ = n / cols * cols + (n % cols == 0 ? 0 : padded(kernels, n % cols));
+  storage_ = Storage::allocate(static_cast<std::size_t>(k * padded_n_) * sizeof(float));
+  const std::int64_t steps = steps_through(k);
+  const Problem whole{0, n, k, {nullptr, 0, 0}, b, {nullptr, 0, 0}, {}, nullptr, 0, 0};
+  for (std::int64_t step = 0; step < steps; ++step) {
+    const Problem part = whole.slice(step, steps);
+    for (std::int64_t j = 0; j < n; j += cols)
+      pack_panel(kernels, part.b, j, std::min(cols, n - j), part.k,
+                 const_cast<float*>(panel(part.packed_k, j, part.k)));
+  }
+}
+
+const float* PackedB::panel(std::int64_t p, std::int64_t j, std::int64_t depth) const {
+  return reinterpret_cast<const float*>(storage_->data()) + p * padded_n_ + j * depth;
+}
+
+void gemm(std::int64_t m, MatrixRef<const float> a, const PackedB& b, MatrixRef<float> c,
+          const GemmOptions& options) {
+  NIBBLE_CHECK(c.col_stride == 1 || b.n() <= 1, "gemm: with a packed operand the result has column stride ",
+               c.col_stride, ", expected 1");
+  if (m <= 0 || b.n() <= 0) return;
+  run_parallel(b.kernels(), {m, b.n(), b.k(), a, {nullptr, 0, 1}, c, options, &b, 0, 0});
+}
+
 void gemm(std::int64_t m, std::int64_t n, std::int64_t k, MatrixRef<const float> a, MatrixRef<const float> b,
           MatrixRef<float> c, const GemmOptions& options) {
   gemm(gemm_kernels(), m, n, k, a, b, c, options);
@@ -170,7 +247,7 @@ void gemm(const GemmKernels& kernels, std::int64_t m, std::int64_t n, std::int64
           MatrixRef<const float> a, MatrixRef<const float> b, MatrixRef<float> c,
           const GemmOptions& options) {
   if (m <= 0 || n <= 0) return;
-  const Problem problem{m, n, k, a, b, c, options};
+  const Problem problem{m, n, k, a, b, c, options, nullptr, 0, 0};
   const bool by_rows = c.col_stride == 1 || n == 1, by_cols = c.row_stride == 1 || m == 1;
   NIBBLE_CHECK(by_rows || by_cols, "gemm: the result has strides ", c.row_stride, " and ", c.col_stride,
                ", expected one of them to be 1");

@@ -1,8 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 namespace nibble {
+
+class Storage;
+struct GemmKernels;
 
 // A matrix in memory; strides in elements, of any size and order.
 template <class T>
@@ -27,8 +31,30 @@ struct GemmOptions {
 void gemm(std::int64_t m, std::int64_t n, std::int64_t k, MatrixRef<const float> a, MatrixRef<const float> b,
           MatrixRef<float> c, const GemmOptions& options = {});
 
+// The right operand of a product, k x n, in the order in which the kernels of the active tier read it: for
+// weights that many products share. The same bits come out.
+class PackedB {
+ public:
+  PackedB(std::int64_t k, std::int64_t n, MatrixRef<const float> b);
+  PackedB(const GemmKernels& kernels, std::int64_t k, std::int64_t n, MatrixRef<const float> b);
+
+  std::int64_t k() const { return k_; }
+  std::int64_t n() const { return n_; }
+  const GemmKernels& kernels() const { return *kernels_; }
+  // The panel that begins at row p and column j: `depth` rows of it.
+  const float* panel(std::int64_t p, std::int64_t j, std::int64_t depth) const;
+
+ private:
+  const GemmKernels* kernels_;
+  std::int64_t k_, n_, padded_n_;
+  std::shared_ptr<Storage> storage_;
+};
+
+// c[m, b.n()] = a[m, b.k()] b; c has unit column stride.
+void gemm(std::int64_t m, MatrixRef<const float> a, const PackedB& b, MatrixRef<float> c,
+          const GemmOptions& options = {});
+
 // The same on the kernels of a tier that is not the active one.
-struct GemmKernels;
 void gemm(const GemmKernels& kernels, std::int64_t m, std::int64_t n, std::int64_t k,
           MatrixRef<const float> a, MatrixRef<const float> b, MatrixRef<float> c,
           const GemmOptions& options = {});

@@ -37,14 +37,18 @@ struct StridedRows {
   std::ptrdiff_t row, row3, k_stride;
 
   explicit StridedRows(const GemmTile& t) : row(t.a_row), row3(3 * t.a_row), k_stride(t.a_k) {
-    for (std::size_t i = 0; i < (M + 3) / 4; ++i) p[i] = t.a + static_cast<std::ptrdiff_t>(4 * i) * row;
+    unroll(std::make_index_sequence<(M + 3) / 4>{},
+           [&](auto i) { p[i] = t.a + static_cast<std::ptrdiff_t>(4 * i) * row; });
   }
   template <std::size_t I>
   float get() const {
     return p[I / 4][I % 4 == 3 ? row3 : static_cast<std::ptrdiff_t>(I % 4) * row];
   }
   void next() {
-    for (const float*& each : p) each += k_stride;
+    unroll(std::make_index_sequence<(M + 3) / 4>{}, [&](auto i) {
+      p[i] += k_stride;
+      asm("" : "+r"(p[i]));  // or GCC adds them as a vector, which then goes through memory
+    });
   }
 };
 
@@ -59,6 +63,7 @@ void run_tile(const GemmTile& t) {
   for (std::size_t p = 0; p < t.k; ++p) {
     VecF row[V];
     unroll(vecs, [&](auto v) { row[v] = load(b + v * kLanes); });
+    if (t.b_ahead != 0) unroll(vecs, [&](auto v) { prefetch_line(b + t.b_ahead + v * kLanes); });
     unroll(rows, [&](auto i) {
       const VecF x(a.template get<i>());
       unroll(vecs, [&](auto v) { acc[i][v] = fma(x, row[v], acc[i][v]); });

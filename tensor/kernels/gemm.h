@@ -15,6 +15,9 @@ struct GemmTile {
   std::ptrdiff_t a_row, a_k;
   const float* b;
   std::ptrdiff_t b_k;  // rows of b have unit stride and are read in whole vectors: pad them where cols is odd
+  // How many columns further the rows of b are fetched for the next tiles: where they are long the processor
+  // does not foresee it. 0: not at all.
+  std::ptrdiff_t b_ahead;
   float* c;
   std::ptrdiff_t c_row;
   std::size_t cols;  // 1 to GemmKernels::cols

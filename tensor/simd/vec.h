@@ -96,6 +96,9 @@ inline VecF fused_multiply_add(VecF a, VecF b, VecF c) {
 #endif
 }
 
+// A hint, harmless at any address.
+inline void prefetch_line(const float* p) { __builtin_prefetch(p); }
+
 // v, loaded once: GCC 12 folds a load into each of the instructions that use it, and runs out of load ports.
 inline VecF in_register(VecF v) {
 #if defined(__AVX512F__)

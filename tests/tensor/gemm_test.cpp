@@ -122,7 +122,9 @@ TEST_CASE("gemm at the borders of tiles and cache blocks, on every tier", "[tier
                                                                      {253, 131, 40},
                                                                      {1, 200, 300},
                                                                      {200, 1, 300},
-                                                                     {1, 1, 1000}})
+                                                                     {1, 1, 1000},
+                                                                     {20, 300, 600},
+                                                                     {32, 33, 256}})
         check(gemm_kernels(isa), {m, n, k, layout, layout % 3, layout % 2 == 0, layout > 3, layout % 4 == 1},
               rng);
   }
@@ -152,6 +154,34 @@ TEST_CASE("an element has the same bits wherever it lies and however the operand
       }
     CHECK(different == 0);
   }
+}
+
+TEST_CASE("a packed operand gives the same bits", "[tiers]") {
+  for (Isa isa : supported_isas()) {
+    INFO(name_of(isa));
+    const GemmKernels& kernels = gemm_kernels(isa);
+    std::mt19937 rng(4);
+    for (const auto& [m, n, k] : std::vector<std::array<Index, 3>>{{1, 1, 1},
+                                                                   {5, 7, 0},
+                                                                   {3, 33, 17},
+                                                                   {64, 10, 784},
+                                                                   {70, 48, 1030},
+                                                                   {300, 2100, 5},
+                                                                   {16, 130, 600}})
+      for (const bool by_cols : {false, true}) {
+        INFO(m << 'x' << n << 'x' << k);
+        Matrix a(m, k, false, 1), b(k, n, by_cols, 2), c(m, n, false, 3), d(m, n, false, 3);
+        a.fill(rng), b.fill(rng), c.fill(rng);
+        std::copy(c.buffer.begin(), c.buffer.end(), d.buffer.begin());
+        gemm(kernels, m, n, k, a.view(), b.view(), c.ref(), {.accumulate = true, .relu = true});
+        gemm(m, a.view(), PackedB(kernels, k, n, b.view()), d.ref(), {.accumulate = true, .relu = true});
+        REQUIRE(std::equal(c.buffer.begin(), c.buffer.end(), d.buffer.begin()));
+      }
+  }
+  std::vector<float> x(64);
+  const PackedB packed(2, 2, {x.data(), 2, 1});
+  CHECK_THROWS_WITH(gemm(2, {x.data(), 2, 1}, packed, {x.data() + 20, 1, 2}),
+                    "gemm: with a packed operand the result has column stride 2, expected 1");
 }
 
 TEST_CASE("gemm wants a unit stride in its result") {

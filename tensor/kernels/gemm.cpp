@@ -76,20 +76,34 @@ void run_tile(const GemmTile& t) {
   const auto load_columns = [&](const float* p, std::size_t v) {
     return v + 1 < V || tail == kLanes ? load(p + v * kLanes) : load_partial(p + v * kLanes, tail);
   };
-  unroll(rows, [&](auto i) {
-    float* const c = t.c + static_cast<std::ptrdiff_t>(i) * t.c_row;
-    unroll(vecs, [&](auto v) {
-      VecF value = acc[i][v];
-      if (t.accumulate) value = load_columns(c, v) + value;
-      if (t.row_bias != nullptr) value = value + VecF(t.row_bias[i]);
-      if (t.col_bias != nullptr) value = value + load_columns(t.col_bias, v);
-      if (t.relu) value = select(value <= VecF(0.0f), VecF(0.0f), value);
-      if (v + 1 < V || tail == kLanes)
-        store(c + v * kLanes, value);
-      else
-        store_partial(c + v * kLanes, value, tail);
+  const auto row_of_c = [&](std::size_t i) { return t.c + static_cast<std::ptrdiff_t>(i) * t.c_row; };
+  if (t.accumulate)
+    unroll(rows, [&](auto i) {
+      unroll(vecs, [&](auto v) { acc[i][v] = load_columns(row_of_c(i), v) + acc[i][v]; });
     });
-  });
+  if (t.row_bias != nullptr)
+    unroll(rows, [&](auto i) {
+      const VecF bias(t.row_bias[i]);
+      unroll(vecs, [&](auto v) { acc[i][v] = acc[i][v] + bias; });
+    });
+  if (t.col_bias != nullptr)
+    unroll(vecs, [&](auto v) {
+      const VecF bias = load_columns(t.col_bias, v);
+      unroll(rows, [&](auto i) { acc[i][v] = acc[i][v] + bias; });
+    });
+  if (t.relu)
+    unroll(rows, [&](auto i) {
+      unroll(vecs, [&](auto v) { acc[i][v] = select(acc[i][v] <= VecF(0.0f), VecF(0.0f), acc[i][v]); });
+    });
+  if (tail == kLanes)
+    unroll(rows, [&](auto i) { unroll(vecs, [&](auto v) { store(row_of_c(i) + v * kLanes, acc[i][v]); }); });
+  else
+    unroll(rows, [&](auto i) {
+      unroll(vecs, [&](auto v) {
+        float* const c = row_of_c(i) + v * kLanes;
+        v + 1 < V ? store(c, acc[i][v]) : store_partial(c, acc[i][v], tail);
+      });
+    });
 }
 
 using Tile = void (*)(const GemmTile&);

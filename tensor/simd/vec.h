@@ -171,5 +171,40 @@ inline void transpose_4x4(const float* from, std::size_t from_step, float* to, s
   zip_hi(hi02, hi13).store_unaligned(to + 3 * to_step);
 }
 
+// to[j * to_step + i] = from[i * from_step + j] for i below kLanes and j below 4.
+inline void transpose_lanes_x4(const float* from, std::size_t from_step, float* to, std::size_t to_step) {
+#if defined(__AVX512F__)
+  // Every 128-bit lane holds one of four rows four apart: then all four blocks turn at once.
+  const auto rows = [&](std::size_t i) {
+    const float* p = from + i * from_step;
+    __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(p));
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(p + 4 * from_step), 1);
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(p + 8 * from_step), 2);
+    return _mm512_insertf32x4(v, _mm_loadu_ps(p + 12 * from_step), 3);
+  };
+  const __m512 r0 = rows(0), r1 = rows(1), r2 = rows(2), r3 = rows(3);
+  const __m512 lo01 = _mm512_unpacklo_ps(r0, r1), hi01 = _mm512_unpackhi_ps(r0, r1),
+               lo23 = _mm512_unpacklo_ps(r2, r3), hi23 = _mm512_unpackhi_ps(r2, r3);
+  _mm512_storeu_ps(to, _mm512_shuffle_ps(lo01, lo23, 0x44));
+  _mm512_storeu_ps(to + to_step, _mm512_shuffle_ps(lo01, lo23, 0xee));
+  _mm512_storeu_ps(to + 2 * to_step, _mm512_shuffle_ps(hi01, hi23, 0x44));
+  _mm512_storeu_ps(to + 3 * to_step, _mm512_shuffle_ps(hi01, hi23, 0xee));
+#elif defined(__AVX__)
+  const auto rows = [&](std::size_t i) {
+    const float* p = from + i * from_step;
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + 4 * from_step), 1);
+  };
+  const __m256 r0 = rows(0), r1 = rows(1), r2 = rows(2), r3 = rows(3);
+  const __m256 lo01 = _mm256_unpacklo_ps(r0, r1), hi01 = _mm256_unpackhi_ps(r0, r1),
+               lo23 = _mm256_unpacklo_ps(r2, r3), hi23 = _mm256_unpackhi_ps(r2, r3);
+  _mm256_storeu_ps(to, _mm256_shuffle_ps(lo01, lo23, 0x44));
+  _mm256_storeu_ps(to + to_step, _mm256_shuffle_ps(lo01, lo23, 0xee));
+  _mm256_storeu_ps(to + 2 * to_step, _mm256_shuffle_ps(hi01, hi23, 0x44));
+  _mm256_storeu_ps(to + 3 * to_step, _mm256_shuffle_ps(hi01, hi23, 0xee));
+#else
+  transpose_4x4(from, from_step, to, to_step);
+#endif
+}
+
 }  // namespace
 }  // namespace nibble::NIBBLE_TIER

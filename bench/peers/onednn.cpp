@@ -42,6 +42,31 @@ memory random_memory(const memory::desc& desc) {
 
 using Args = std::unordered_map<int, memory>;
 
+// While it lives, the primitives made share memory wherever shape and layout agree: within a network one
+// finds in the cache what another left there. (Not for single primitives: source and destination would be
+// one.)
+class SharedMemory {
+ public:
+  SharedMemory() { current() = this; }
+  ~SharedMemory() { current() = nullptr; }
+  SharedMemory(const SharedMemory&) = delete;
+  SharedMemory& operator=(const SharedMemory&) = delete;
+
+  static memory make(const memory::desc& desc) {
+    if (current() == nullptr) return random_memory(desc);
+    for (const memory& each : current()->all_)
+      if (each.get_desc() == desc) return each;
+    return current()->all_.emplace_back(random_memory(desc));
+  }
+
+ private:
+  static SharedMemory*& current() {
+    static SharedMemory* instance = nullptr;
+    return instance;
+  }
+  std::vector<memory> all_;
+};
+
 class Call {
  public:
   Call(dnnl::primitive primitive, Args args) : primitive_(std::move(primitive)), args_(std::move(args)) {}
@@ -62,7 +87,7 @@ Call call(const typename Primitive::primitive_desc& desc, std::initializer_list<
           Args given = {}) {
   for (const int argument : arguments)
     if (!given.count(argument))
-      given[argument] = random_memory(desc.query_md(dnnl::query::exec_arg_md, argument));
+      given[argument] = SharedMemory::make(desc.query_md(dnnl::query::exec_arg_md, argument));
   return Call(Primitive(desc), std::move(given));
 }
 
@@ -159,6 +184,7 @@ constexpr ConvCase conv2(std::int64_t n) { return {"", n, 8, 14, 16, 3, 1, 1, 1,
 
 // The lab's network, forward and, in training, backward.
 std::vector<Call> network(std::int64_t n, bool training) {
+  const SharedMemory shared;
   const prop_kind kind = training ? prop_kind::forward_training : prop_kind::forward_inference;
   const ConvDims d1(conv1(n)), d2(conv2(n));
   const memory::desc y1 = conv_forward(d1, true, kind).dst_desc(),

@@ -4,6 +4,10 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <mutex>
+#include <numeric>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "autograd/no_grad.h"
@@ -20,12 +24,13 @@ namespace {
 // PyTorch.
 enum class Key { magnitude, positive, value };  // |x|, max(x, 0), x
 
+// Masks instead of branches: nobody can predict the sign of an activation.
 std::int32_t key_of(Key key, float x) {
-  if (std::isnan(x)) return std::numeric_limits<std::int32_t>::max();
-  if (key == Key::magnitude) x = std::fabs(x);
-  if (x == 0 || (key == Key::positive && x < 0)) return 0;
   const auto bits = std::bit_cast<std::int32_t>(x);
-  return bits < 0 ? bits ^ 0x7fffffff : bits;
+  const std::int32_t magnitude = bits & 0x7fffffff, negative = key == Key::magnitude ? 0 : bits >> 31;
+  const std::int32_t number = key == Key::value ? (magnitude ^ negative) - negative : magnitude & ~negative;
+  const std::int32_t nan = (0x7f800000 - magnitude) >> 31;
+  return (number & ~nan) | (nan & std::numeric_limits<std::int32_t>::max());
 }
 
 struct Element {
@@ -44,7 +49,7 @@ std::int32_t bound_of(Key key, const float* x, std::int64_t n) {
   return key_of(key, kernel(x, static_cast<std::size_t>(n)));
 }
 
-constexpr std::int64_t kBlock = 256;
+constexpr std::int64_t kBlock = 1024;
 
 // The first `count` elements of x[begin, end) in the order of precedes. Whole blocks that hold nothing larger
 // than what is kept already are passed over at the speed of a maximum.
@@ -66,7 +71,7 @@ std::vector<Element> largest_few(Key key, const float* x, std::int64_t begin, st
 }
 
 // The `rank`-th of n elements in the order of precedes (1-based). Percentiles near 100 ask for a handful of
-// the largest, so each fixed-size chunk keeps its own few and nothing is sorted.
+// the largest, so each thread keeps the few of its run and nothing is sorted.
 Element nth_largest(Key key, const float* x, std::int64_t n, std::int64_t rank) {
   constexpr std::int64_t kFew = 64, kChunk = 1 << 15;
   std::vector<Element> candidates;
@@ -74,13 +79,13 @@ Element nth_largest(Key key, const float* x, std::int64_t n, std::int64_t rank) 
     candidates.reserve(static_cast<std::size_t>(n));
     for (std::int64_t i = 0; i < n; ++i) candidates.push_back({key_of(key, x[i]), i});
   } else {
-    std::vector<std::vector<Element>> best(static_cast<std::size_t>((n + kChunk - 1) / kChunk));
-    parallel_for(static_cast<std::int64_t>(best.size()), 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t chunk = begin; chunk < end; ++chunk)
-        best[static_cast<std::size_t>(chunk)] = largest_few(
-            key, x, chunk * kChunk, std::min(n, (chunk + 1) * kChunk), static_cast<std::size_t>(rank));
+    // Whatever the runs, what they keep contains the largest of all.
+    std::mutex mutex;
+    parallel_for(n, kChunk, [&](std::int64_t begin, std::int64_t end) {
+      const std::vector<Element> kept = largest_few(key, x, begin, end, static_cast<std::size_t>(rank));
+      const std::lock_guard lock(mutex);
+      candidates.insert(candidates.end(), kept.begin(), kept.end());
     });
-    for (const auto& kept : best) candidates.insert(candidates.end(), kept.begin(), kept.end());
   }
   const auto nth = candidates.begin() + (rank - 1);
   std::nth_element(candidates.begin(), nth, candidates.end(), precedes);
@@ -98,37 +103,86 @@ bool is_tied(Key key, const float* x, std::int64_t n, std::int32_t value) {
   return false;
 }
 
+// An array of keys and where they came from, for selection in place.
+struct Keys {
+  std::span<std::int32_t> key, origin;
+
+  void swap(std::size_t i, std::size_t j) {
+    std::swap(key[i], key[j]);
+    std::swap(origin[i], origin[j]);
+  }
+};
+
+// Hoare's partition of (left, right) around the key at `left`: swaps the first key from the left that is not
+// smaller with the first from the right that is not larger, the second with the second, until they meet. The
+// keys at left + 1 and right are such. Candidates are collected block by block without a branch, which nobody
+// could predict, and swapped in their order (Edelkamp and Weiss, BlockQuicksort, 2016). Returns where the
+// scan from the left (first) and from the right (second) stopped.
+std::pair<std::size_t, std::size_t> partition(Keys& a, std::size_t left, std::size_t right) {
+  constexpr std::size_t kScan = 128;
+  const std::span<std::int32_t> key = a.key;
+  const std::int32_t pivot = key[left];
+  std::size_t i = left + 1, j = right;         // of the last swap
+  std::size_t next_i = i + 1, next_j = j - 1;  // to be scanned next
+  std::uint32_t from_left[kScan], from_right[kScan];
+  std::size_t begin_left = 0, end_left = 0, begin_right = 0, end_right = 0;
+  while (next_j > next_i + 2 * kScan) {
+    if (begin_left == end_left) {
+      begin_left = end_left = 0;
+      for (std::size_t t = 0; t < kScan; ++t) {
+        from_left[end_left] = static_cast<std::uint32_t>(next_i + t);
+        end_left += key[next_i + t] >= pivot;
+      }
+      next_i += kScan;
+    }
+    if (begin_right == end_right) {
+      begin_right = end_right = 0;
+      for (std::size_t t = 0; t < kScan; ++t) {
+        from_right[end_right] = static_cast<std::uint32_t>(next_j - t);
+        end_right += key[next_j - t] <= pivot;
+      }
+      next_j -= kScan;
+    }
+    const std::size_t pairs = std::min(end_left - begin_left, end_right - begin_right);
+    for (std::size_t t = 0; t < pairs; ++t) a.swap(from_left[begin_left + t], from_right[begin_right + t]);
+    if (pairs > 0) {
+      i = from_left[begin_left + pairs - 1];
+      j = from_right[begin_right + pairs - 1];
+    }
+    begin_left += pairs;
+    begin_right += pairs;
+  }
+  for (;;) {
+    do ++i;
+    while (key[i] < pivot);
+    do --j;
+    while (key[j] > pivot);
+    if (j < i) return {i, j};
+    a.swap(i, j);
+  }
+}
+
 // Which of several equal elements is "the" k-th smallest (0-based) is up to the selection algorithm, and the
 // gradient goes there; quantized networks make such ties common. This is the algorithm behind torch.kthvalue:
 // quickselect with the median of three moved to the left end (Numerical Recipes, section 8.5), on the
 // elements in row-major order.
-std::int64_t select_index(std::vector<Element>& a, std::int64_t k) {
-  std::int64_t left = 0, right = static_cast<std::int64_t>(a.size()) - 1;
-  const auto at = [&](std::int64_t i) -> Element& { return a[static_cast<std::size_t>(i)]; };
-  const auto order = [&](std::int64_t i, std::int64_t j) {
-    if (at(i).key > at(j).key) std::swap(at(i), at(j));
+std::int64_t select_index(Keys& a, std::size_t k) {
+  std::size_t left = 0, right = a.key.size() - 1;
+  const auto order = [&](std::size_t i, std::size_t j) {
+    if (a.key[i] > a.key[j]) a.swap(i, j);
   };
   while (right > left + 1) {
-    std::swap(at(left + (right - left) / 2), at(left + 1));
+    a.swap(left + (right - left) / 2, left + 1);
     order(left + 1, right);
     order(left, right);
-    if (at(left + 1).key > at(left).key) std::swap(at(left + 1), at(left));
-    const std::int32_t pivot = at(left).key;
-    std::int64_t i = left + 1, j = right;
-    for (;;) {
-      do ++i;
-      while (pivot > at(i).key);
-      do --j;
-      while (at(j).key > pivot);
-      if (j < i) break;
-      std::swap(at(i), at(j));
-    }
-    std::swap(at(left), at(j));
+    order(left + 1, left);
+    const auto [i, j] = partition(a, left, right);
+    a.swap(left, j);
     if (j <= k) left = i;
     if (j >= k) right = j - 1;
   }
   if (right == left + 1) order(left, right);
-  return at(k).offset;
+  return a.origin[k];
 }
 
 // Offset of the k-th smallest key (1-based) in x, which is dense. Which one of several equal elements it is
@@ -139,10 +193,16 @@ std::int64_t kth_smallest(Key key, const Tensor& x, std::int64_t k, bool needs_g
   const Element found = nth_largest(key, values, n, n - k + 1);
   if (!needs_gradient || !is_tied(key, values, n, found.key)) return found.offset;
   const Tensor rows = x.contiguous();
-  std::vector<Element> elements;
-  elements.reserve(static_cast<std::size_t>(n));
-  for (std::int64_t i = 0; i < n; ++i) elements.push_back({key_of(key, rows.data<float>()[i]), i});
-  std::int64_t index = select_index(elements, k - 1), offset = 0;
+  const float* const in_order = rows.data<float>();
+  NIBBLE_CHECK(n <= std::numeric_limits<std::int32_t>::max(), "percentile: ", n,
+               " elements, expected fewer than 2^31");
+  Tensor memory =
+      empty({2, n}, DType::int32);  // from the pool: fresh pages would cost more than the selection
+  const std::span<std::int32_t> all = memory.mutable_values<std::int32_t>();
+  Keys keys{all.first(static_cast<std::size_t>(n)), all.last(static_cast<std::size_t>(n))};
+  for (std::size_t i = 0; i < keys.key.size(); ++i) keys.key[i] = key_of(key, in_order[i]);
+  std::iota(keys.origin.begin(), keys.origin.end(), 0);
+  std::int64_t index = select_index(keys, static_cast<std::size_t>(k - 1)), offset = 0;
   for (int d = x.rank() - 1; d >= 0; --d) {
     offset += index % x.size(d) * x.strides()[d];
     index /= x.size(d);

@@ -1,5 +1,6 @@
 #include "tensor/tensor.h"
 
+#include <cmath>
 #include <cstring>
 #include <optional>
 
@@ -209,6 +210,10 @@ void Tensor::fill(double value) {
     using T = decltype(type);
     T* const out = mutable_data<T>();
     for_each_row(loop, [&](const auto& offsets, std::int64_t n) {
+      if (loop.step[0] == 1 && value == 0 && !std::signbit(value)) {
+        std::memset(out + offsets[0], 0, static_cast<std::size_t>(n) * sizeof(T));
+        return;
+      }
       for (std::int64_t k = 0; k < n; ++k) out[offsets[0] + k * loop.step[0]] = static_cast<T>(value);
     });
   });

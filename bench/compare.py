@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tables of ratios from the JSON that scripts/bench writes (or nibble_bench itself).
 
-  compare.py RUN             every benchmark: time, rate, share of the machine, and its peers' time over ours
+  compare.py RUN             every benchmark: time, rate, and its peers' time over ours
   compare.py BEFORE AFTER    time before over time after
   compare.py --merge OUT PART...   joins the runs of several tiers into one file
 """
@@ -76,15 +76,13 @@ def split(name):
 
 def show_run(run):
     table = medians(run)
-    peak = {isa: rate for (isa, name), (_, rate, _) in table.items() if name.startswith("probe/fma")}
     groups = {}
-    print(f"{'benchmark':58} {'us':>11} {'rate':>9} {'':9} {'peak':>5}  onednn openblas")
+    print(f"{'benchmark':58} {'us':>11} {'rate':>9} {'':9}  onednn openblas")
     for (isa, name), (time, rate, unit) in sorted(table.items()):
         if name.split("/")[0] in PEERS:
             continue
         line = f"{name:58} {time / 1e3:11.2f} "
         line += f"{rate:9.1f} {unit:9}" if rate is not None else " " * 19
-        line += f" {rate / peak[isa]:5.0%}" if unit == "GFLOPS" and peak.get(isa) and name.endswith("threads:1") else " " * 6
         for peer in PEERS:
             theirs = table.get((isa, f"{peer}/{name}"))
             line += f" {theirs[0] / time:7.2f}" if theirs else " " * 8

@@ -10,6 +10,7 @@
 #include "apps/inspect_command.h"
 #include "apps/interrupt.h"
 #include "apps/lab_command.h"
+#include "apps/profile_command.h"
 #include "apps/ptq_command.h"
 #include "apps/qat_command.h"
 #include "apps/sweep_command.h"
@@ -45,6 +46,7 @@ int main(int argc, char** argv) {
     nibble::add_qat_command(app);
     nibble::add_sweep_command(app);
     nibble::add_inspect_command(app);
+    nibble::add_profile_command(app);
     nibble::add_cpu_command(app);
     try {
       app.parse(argc, argv);  // runs the chosen command

@@ -1,38 +1,11 @@
 #include "apps/options.h"
 
-#include <CLI/CLI.hpp>
 #include <string>
-#include <vector>
+
+#include "apps/validators.h"
 
 namespace nibble {
 namespace {
-
-// Unlike CLI::Range this refuses NaN too.
-CLI::Validator between(double low, double high, const std::string& text) {
-  return CLI::Validator(
-      [low, high, text](std::string& input) {
-        double value = 0;
-        const bool inside = CLI::detail::lexical_cast(input, value) && value >= low && value <= high;
-        return inside ? std::string() : "must be " + text + ", not " + input;
-      },
-      "");
-}
-
-// CLI11 would read -3 as 2^64 - 3.
-CLI::Validator not_negative() {
-  return CLI::Validator(
-      [](std::string& input) {
-        return input.empty() || input.front() != '-' ? std::string() : "must not be negative, got " + input;
-      },
-      "");
-}
-
-// The help names the choices in the description: one line per option.
-CLI::Validator one_of(const std::vector<std::string>& choices) {
-  CLI::Validator validator = CLI::IsMember(choices);
-  validator.description("");
-  return validator;
-}
 
 void add_step_options(CLI::App& command, TrainingOptions& options) {
   command.add_option("--batch-size", options.batch_size, "Images per step (64)")

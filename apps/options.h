@@ -34,9 +34,9 @@ struct TrainingOptions {
 
 struct QuantizationOptions {
   int weight_bits = 4, act_bits = 32;
-  std::string bias_bits;  // empty: 16 when weights and activations are quantized, else none
+  std::string bias_bits{};  // empty: 16 when weights and activations are quantized, else none
   std::string weight_quant = "fixed", act_quant = "float";
-  std::string calibrate_on;  // empty: ptq on train; qat not at all, its scales start as statistics
+  std::string calibrate_on{};  // empty: ptq on train; qat not at all, its scales start as statistics
 };
 
 void add_common_options(CLI::App& command, CommonOptions& options);

@@ -2,6 +2,7 @@
 
 #include "autograd/no_grad.h"
 #include "autograd/node.h"
+#include "autograd/op_observer.h"
 #include "tensor/elementwise.h"
 #include "tensor/layout.h"
 #include "tensor/reduce.h"
@@ -71,6 +72,7 @@ void run_backward(const std::shared_ptr<Node>& root, Tensor grad, bool retain_gr
       slot.node = input;
       accumulate(slot.grad, std::move(addend));
     }
+    if (OpObserver* observer = OpObserver::current()) observer->on_backward(node);
     if (!retain_graph) {
       node.backward_ = nullptr;
       node.inputs_.clear();

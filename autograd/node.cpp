@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "autograd/no_grad.h"
+#include "autograd/op_observer.h"
 
 namespace nibble {
 namespace {
@@ -58,9 +59,15 @@ Node::~Node() {
 Variable make_op(const char* name, Tensor out, std::span<const Variable> inputs, Backward backward) {
   bool needed = false;
   for (const Variable& input : inputs) needed |= input.requires_grad();
-  if (!needed || !enabled) return Variable(std::move(out));
-  auto node = std::make_shared<Node>(name, out, inputs, std::move(backward));
-  return make_variable(std::move(out), std::move(node));
+  Variable result;
+  if (needed && enabled) {
+    auto node = std::make_shared<Node>(name, out, inputs, std::move(backward));
+    result = make_variable(std::move(out), std::move(node));
+  } else {
+    result = Variable(std::move(out));
+  }
+  if (OpObserver* observer = OpObserver::current()) observer->on_forward(name, inputs, result);
+  return result;
 }
 
 }  // namespace nibble

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Tables of ratios from the JSON that scripts/bench writes (or nibble_bench itself).
 
-  compare.py RUN             every benchmark: time, rate, and its peers' time over ours
+  compare.py RUN             every benchmark: time, rate, share of what the machine's probe for that unit
+                             reached, and its peers' time over ours
   compare.py BEFORE AFTER    time before over time after
   compare.py --merge OUT PART...   joins the runs of several tiers into one file
 """
@@ -13,6 +14,8 @@ import sys
 
 PEERS = ("onednn", "openblas")
 RATES = ("GFLOPS", "GB/s", "kimages/s")
+# What the machine can do in a unit, measured in the same run: multiply-adds in registers, reads beyond L2.
+PROBES = {"GFLOPS": "probe/fma", "GB/s": "probe/read/bytes:8388608"}
 
 
 def fail(message):
@@ -77,12 +80,14 @@ def split(name):
 def show_run(run):
     table = medians(run)
     groups = {}
-    print(f"{'benchmark':58} {'us':>11} {'rate':>9} {'':9}  onednn openblas")
+    print(f"{'benchmark':58} {'us':>11} {'rate':>9} {'':9} machine  onednn openblas")
     for (isa, name), (time, rate, unit) in sorted(table.items()):
         if name.split("/")[0] in PEERS:
             continue
         line = f"{name:58} {time / 1e3:11.2f} "
         line += f"{rate:9.1f} {unit:9}" if rate is not None else " " * 19
+        probe = table.get((isa, f"{PROBES.get(unit)}/{split(name)[1]}"))
+        line += f" {100 * rate / probe[1]:5.0f} %" if probe else " " * 8
         for peer in PEERS:
             theirs = table.get((isa, f"{peer}/{name}"))
             line += f" {theirs[0] / time:7.2f}" if theirs else " " * 8

@@ -12,6 +12,7 @@ int main(int argc, char** argv) {
     nibble::bench::register_pool();
     nibble::bench::register_elementwise();
     nibble::bench::register_augment();
+    nibble::bench::register_probe();
     nibble::bench::register_train_step();
 #if defined(NIBBLE_BENCH_PEERS)
     nibble::bench::register_onednn();

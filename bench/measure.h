@@ -15,6 +15,7 @@ void register_conv();
 void register_pool();
 void register_elementwise();
 void register_augment();
+void register_probe();
 void register_train_step();
 // Peers, under onednn/ and openblas/, when built with NIBBLE_BENCH_PEERS.
 void register_onednn();

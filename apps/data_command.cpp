@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -55,7 +56,7 @@ class ContactSheet {
         height_((count + kColumns - 1) / kColumns * pitch_ + kGap),
         pixels_(static_cast<std::size_t>(width_ * kZoom * height_ * kZoom), kGround) {}
 
-  void place(int index, bool right, const std::vector<std::uint8_t>& image) {
+  void place(int index, bool right, std::span<const std::uint8_t> image) {
     const int left =
         kGap + (index % kColumns + (right ? kColumns : 0)) * pitch_ + (right ? kGutter - kGap : 0);
     const int top = kGap + index / kColumns * pitch_;
@@ -82,13 +83,14 @@ void show(const Options& options) {
       set.source, {data::RandomHorizontalFlip{1}, data::RandomRotation(range.low, range.high)}, options.seed};
   const int count = static_cast<int>(set.size()), side = static_cast<int>(set.source.images.size(1));
   ContactSheet sheet(count, side);
-  std::vector<std::uint8_t> image(static_cast<std::size_t>(side * side));
-  for (int i = 0; i < count; ++i) {
-    set.image(i, 0, image);
-    sheet.place(i, false, image);
-    augmented.image(i, 0, image);
-    sheet.place(i, true, image);
-  }
+  const auto place_all = [&](const data::Dataset& images, bool right) {
+    const auto pixels = images.frozen().source.images.contiguous();
+    const auto size = static_cast<std::size_t>(side * side);
+    for (int i = 0; i < count; ++i)
+      sheet.place(i, right, pixels.values<std::uint8_t>().subspan(static_cast<std::size_t>(i) * size, size));
+  };
+  place_all(set, false);
+  place_all(augmented, true);
   sheet.write(options.out);
   fmt::print(
       "{}: {} training images, left as stored, right mirrored and rotated by {}..{} degrees (seed {})\n",

@@ -1,67 +1,68 @@
 #include "data/augment.h"
 
-#include <algorithm>
-#include <charconv>
 #include <cmath>
-#include <cstring>
 #include <numbers>
-#include <vector>
 
 #include "tensor/check.h"
 
 namespace nibble::data {
 namespace {
 
-// Python's round(x, 15): the decimal that is nearest, not a product with 1e15.
+// Python's round(x, 15), |x| < 2: the double nearest to the decimal that is nearest to x. In integers, as
+// x * 1e15 is not exact.
 double round_to_15_decimals(double x) {
-  char text[64];
-  const auto end = std::to_chars(text, text + sizeof text, x, std::chars_format::fixed, 15).ptr;
-  double rounded = 0;
-  std::from_chars(text, end, rounded);
-  return rounded;
+  constexpr std::int64_t kDecimals = 1'000'000'000'000'000;
+  int exponent = 0;
+  const auto mantissa = static_cast<std::int64_t>(std::ldexp(std::frexp(std::fabs(x), &exponent), 53));
+  const int shift = 53 - exponent;  // |x| = mantissa / 2^shift
+  if (shift > 110) return 0;
+  const unsigned __int128 product = static_cast<unsigned __int128>(mantissa) * kDecimals;
+  const unsigned __int128 half = static_cast<unsigned __int128>(1) << (shift - 1),
+                          rest = product & (2 * half - 1);
+  auto decimal = static_cast<std::int64_t>(product >> shift);
+  if (rest > half || (rest == half && decimal % 2 == 1)) ++decimal;
+  return std::copysign(static_cast<double>(decimal) / static_cast<double>(kDecimals), x);
 }
 
-std::int64_t to_fixed(double x) { return static_cast<std::int64_t>(std::floor(x * 65536 + 0.5)); }
+std::int32_t to_fixed(double x) { return static_cast<std::int32_t>(std::floor(x * 65536 + 0.5)); }
 
 }  // namespace
 
-void flip_horizontal(std::span<const std::uint8_t> in, std::span<std::uint8_t> out, int height, int width) {
-  for (int y = 0; y < height; ++y) {
-    const std::uint8_t* from = in.data() + (y + 1) * width;
-    std::uint8_t* to = out.data() + y * width;
-    int left = width;
-    for (; left >= 8; left -= 8, to += 8) {  // eight pixels at once: one by one costs as much as rotating
-      std::uint64_t pixels;
-      std::memcpy(&pixels, from -= 8, 8);
-      pixels = __builtin_bswap64(pixels);
-      std::memcpy(to, &pixels, 8);
-    }
-    while (left-- > 0) *to++ = *--from;
-  }
-}
-
-void rotate(std::span<const std::uint8_t> in, std::span<std::uint8_t> out, int height, int width,
-            double degrees) {
+AffineMap rotation(int height, int width, double degrees) {
+  NIBBLE_CHECK(height >= 1 && height <= 8192 && width >= 1 && width <= 8192, "rotation: image of ", height,
+               "x", width, ", expected 1 to 8192 each way");
   double turn = std::fmod(degrees, 360.0);
   if (turn < 0) turn += 360;
   const double radians = -(turn * (std::numbers::pi / 180));
   const double c = round_to_15_decimals(std::cos(radians)), s = round_to_15_decimals(std::sin(radians));
   const double center_x = width / 2.0, center_y = height / 2.0;
   // The inverse map: where the pixel of the result comes from.
-  const double a[6] = {c,  s, c * -center_x + s * -center_y + center_x,
-                       -s, c, -s * -center_x + c * -center_y + center_y};
-  const std::int64_t dx_x = to_fixed(a[0]), dx_y = to_fixed(a[1]), x0 = to_fixed(a[2] + (a[0] + a[1]) * 0.5);
-  const std::int64_t dy_x = to_fixed(a[3]), dy_y = to_fixed(a[4]), y0 = to_fixed(a[5] + (a[3] + a[4]) * 0.5);
+  const double x = c * -center_x + s * -center_y + center_x, y = -s * -center_x + c * -center_y + center_y;
+  return {.x0 = to_fixed(x + (c + s) * 0.5),
+          .x_x = to_fixed(c),
+          .x_y = to_fixed(s),
+          .y0 = to_fixed(y + (-s + c) * 0.5),
+          .y_x = to_fixed(-s),
+          .y_y = to_fixed(c)};
+}
+
+AffineMap after_flip(const AffineMap& map, int width) {
+  AffineMap result = map;
+  result.x0 = (width << 16) - 1 - map.x0;  // width - 1 - floor(x) = floor(width - 2^-16 - x)
+  result.x_x = -map.x_x;
+  result.x_y = -map.x_y;
+  return result;
+}
+
+void resample(std::span<const std::uint8_t> in, std::span<std::uint8_t> out, int height, int width,
+              const AffineMap& map) {
   std::uint8_t* to = out.data();
-  for (int y = 0; y < height; ++y) {
-    std::int64_t from_x = x0 + dx_y * y, from_y = y0 + dy_y * y;
-    for (int x = 0; x < width; ++x, from_x += dx_x, from_y += dy_x) {
-      const std::int64_t column = from_x >> 16, row = from_y >> 16;
-      // As unsigned numbers, negative ones are too large as well. No branch: the edge is hard to predict.
-      const bool inside = (static_cast<std::uint64_t>(column) < static_cast<std::uint64_t>(width)) &
-                          (static_cast<std::uint64_t>(row) < static_cast<std::uint64_t>(height));
-      const std::uint8_t pixel = in[static_cast<std::size_t>(inside ? row * width + column : 0)];
-      *to++ = inside ? pixel : 0;
+  for (std::int32_t y = 0; y < height; ++y) {
+    std::int32_t from_x = map.x0 + map.x_y * y, from_y = map.y0 + map.y_y * y;
+    for (std::int32_t x = 0; x < width; ++x, from_x += map.x_x, from_y += map.y_x) {
+      const std::int32_t column = from_x >> 16, row = from_y >> 16;
+      const bool inside = column >= 0 && column < width && row >= 0 && row < height;
+      *to++ = inside ? in[static_cast<std::size_t>(row * width + column)] : std::uint8_t{0};
     }
   }
 }
@@ -71,21 +72,12 @@ RandomRotation::RandomRotation(double low, double high) : low(low), high(high) {
                high, "], expected finite degrees, the lower first");
 }
 
-void Augmentation::apply(std::span<const std::uint8_t> in, std::span<std::uint8_t> out, int height, int width,
-                         Rng& rng) const {
+AffineMap Augmentation::draw(int height, int width, Rng& rng) const {
   const bool mirrored = flip && rng.uniform() < flip->p;
-  if (!rotation) {
-    if (mirrored)
-      flip_horizontal(in, out, height, width);
-    else
-      std::copy(in.begin(), in.end(), out.begin());
-    return;
-  }
-  const double degrees = rotation->low + (rotation->high - rotation->low) * rng.uniform();
-  if (!mirrored) return rotate(in, out, height, width, degrees);
-  std::vector<std::uint8_t> flipped(in.size());
-  flip_horizontal(in, flipped, height, width);
-  rotate(flipped, out, height, width, degrees);
+  AffineMap map;
+  if (rotation)
+    map = data::rotation(height, width, rotation->low + (rotation->high - rotation->low) * rng.uniform());
+  return mirrored ? after_flip(map, width) : map;
 }
 
 }  // namespace nibble::data

@@ -4,18 +4,20 @@
 #include <optional>
 #include <span>
 
+#include "data/affine_map.h"
 #include "tensor/random.h"
 
 namespace nibble::data {
 
-// Grey images of height x width bytes, row-major. `out` and `in` must not overlap.
+// The map that turns an image of that size (1 to 8192 each way) counter-clockwise by `degrees` about (width /
+// 2, height / 2): with nearest neighbours and 0 outside, bit for bit what torchvision does to a PIL image.
+AffineMap rotation(int height, int width, double degrees);
+// The map that mirrors the source left to right and then applies `map`.
+AffineMap after_flip(const AffineMap& map, int width);
 
-void flip_horizontal(std::span<const std::uint8_t> in, std::span<std::uint8_t> out, int height, int width);
-
-// Counter-clockwise by `degrees` about (width / 2, height / 2), nearest neighbour, size kept, 0 outside: bit
-// for bit what torchvision does to a PIL image (affine map in 16.16 fixed point).
-void rotate(std::span<const std::uint8_t> in, std::span<std::uint8_t> out, int height, int width,
-            double degrees);
+// A grey image of height x width bytes, row-major, through a map. `out` and `in` must not overlap.
+void resample(std::span<const std::uint8_t> in, std::span<std::uint8_t> out, int height, int width,
+              const AffineMap& map);
 
 // torchvision's transforms. Each draws one number, whether or not it uses it.
 struct RandomHorizontalFlip {
@@ -31,8 +33,8 @@ struct Augmentation {
   std::optional<RandomHorizontalFlip> flip;
   std::optional<RandomRotation> rotation;
 
-  void apply(std::span<const std::uint8_t> in, std::span<std::uint8_t> out, int height, int width,
-             Rng& rng) const;
+  bool changes_nothing() const { return !flip && !rotation; }
+  AffineMap draw(int height, int width, Rng& rng) const;
 };
 
 }  // namespace nibble::data

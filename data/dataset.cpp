@@ -5,12 +5,10 @@
 
 namespace nibble::data {
 
-void Dataset::image(std::int64_t index, std::int64_t epoch, std::span<std::uint8_t> out) const {
-  const std::int64_t height = source.images.size(1), width = source.images.size(2);
-  const std::uint8_t* const in = source.images.data<std::uint8_t>() + index * height * width;
+AffineMap Dataset::map(std::int64_t index, std::int64_t epoch) const {
   Rng rng(seed, stream_of(0x696d6167, static_cast<std::uint64_t>(epoch), static_cast<std::uint64_t>(index)));
-  augmentation.apply({in, static_cast<std::size_t>(height * width)}, out, static_cast<int>(height),
-                     static_cast<int>(width), rng);
+  return augmentation.draw(static_cast<int>(source.images.size(1)), static_cast<int>(source.images.size(2)),
+                           rng);
 }
 
 Dataset Dataset::first(std::int64_t n) const {
@@ -21,13 +19,16 @@ Dataset Dataset::first(std::int64_t n) const {
 }
 
 Dataset Dataset::frozen() const {
-  if (!augmentation.flip && !augmentation.rotation) return *this;
+  if (augmentation.changes_nothing()) return *this;
   Tensor images = empty(source.images.shape(), DType::uint8);
-  const std::int64_t pixels = source.images.size(1) * source.images.size(2);
+  const std::int64_t height = images.size(1), width = images.size(2), pixels = height * width;
+  const std::uint8_t* const in = source.images.data<std::uint8_t>();
   std::uint8_t* const out = images.mutable_data<std::uint8_t>();
   parallel_for(size(), 64, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i)
-      image(i, 0, {out + i * pixels, static_cast<std::size_t>(pixels)});
+      resample({in + i * pixels, static_cast<std::size_t>(pixels)},
+               {out + i * pixels, static_cast<std::size_t>(pixels)}, static_cast<int>(height),
+               static_cast<int>(width), map(i, 0));
   });
   return {{images, source.labels}, {}, seed};
 }

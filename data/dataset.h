@@ -13,8 +13,8 @@ struct Dataset {
   std::uint64_t seed = 0;
 
   std::int64_t size() const { return source.images.size(0); }
-  // Image `index` as it looks in `epoch`, into out (height * width bytes).
-  void image(std::int64_t index, std::int64_t epoch, std::span<std::uint8_t> out) const;
+  // How image `index` looks in `epoch`.
+  AffineMap map(std::int64_t index, std::int64_t epoch) const;
 
   // The first n images (all when n is 0 or too large).
   Dataset first(std::int64_t n) const;

@@ -1,27 +1,18 @@
 #include "data/loader.h"
 
-#include <array>
 #include <numeric>
 
+#include "data/kernels/resample.h"
 #include "tensor/factory.h"
 #include "tensor/parallel.h"
 
 namespace nibble::data {
-namespace {
-
-// ToTensor of torchvision: a float32 division by 255.
-std::array<float, 256> pixel_values() {
-  std::array<float, 256> values;
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i) / 255.0f;
-  return values;
-}
-
-}  // namespace
-
 DataLoader::DataLoader(Dataset dataset, const LoaderOptions& options)
     : dataset_(std::move(dataset)), options_(options) {
   NIBBLE_CHECK(options.batch_size >= 1, "DataLoader: batch_size is ", options.batch_size,
                ", expected at least 1");
+  NIBBLE_CHECK(dataset_.source.images.numel() < std::int64_t{1} << 31, "DataLoader: images of ",
+               dataset_.source.images.numel(), " bytes, expected less than 2^31");
 }
 
 std::int64_t DataLoader::batches() const {
@@ -41,31 +32,46 @@ DataLoader::Epoch::Epoch(const DataLoader& loader, std::int64_t number)
 }
 
 std::optional<Batch> DataLoader::Epoch::next() {
-  static const std::array<float, 256> kPixel = pixel_values();
   const auto total = static_cast<std::int64_t>(order_.size());
   const std::int64_t start = position_ * options_.batch_size;
   const std::int64_t n = std::min(options_.batch_size, total - start);
   if (n <= 0 || (options_.drop_last && n < options_.batch_size)) return std::nullopt;
   ++position_;
 
-  const std::int64_t height = dataset_.source.images.size(1), width = dataset_.source.images.size(2);
-  const std::int64_t pixels = height * width;
-  Tensor rows = empty({n, pixels}, DType::uint8), y = empty({n}, DType::int64);
-  std::uint8_t* const images = rows.mutable_data<std::uint8_t>();
+  const Tensor& images = dataset_.source.images;
+  const std::int64_t height = images.size(1), width = images.size(2);
+  const std::int64_t padded = (n + Resampling::kPadding - 1) / Resampling::kPadding * Resampling::kPadding;
+  Tensor maps = zeros({7, padded}, DType::int32), y = empty({n}, DType::int64);
+  std::int32_t* const map = maps.mutable_data<std::int32_t>();
   std::int64_t* const labels = y.mutable_data<std::int64_t>();
   const std::int64_t* const source_labels = dataset_.source.labels.data<std::int64_t>();
-  parallel_for(n, 16, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(n, 32, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t index = order_[static_cast<std::size_t>(start + i)];
-      dataset_.image(index, number_, {images + i * pixels, static_cast<std::size_t>(pixels)});
       labels[i] = source_labels[index];
+      const AffineMap m = dataset_.map(index, number_);
+      const std::int32_t values[7] = {
+          static_cast<std::int32_t>(index * height * width), m.x0, m.x_x, m.x_y, m.y0, m.y_x, m.y_y};
+      for (std::int64_t j = 0; j < 7; ++j) map[j * padded + i] = values[j];
     }
   });
+  const Resampling resampling{.offset = map,
+                              .x0 = map + padded,
+                              .x_x = map + 2 * padded,
+                              .x_y = map + 3 * padded,
+                              .y0 = map + 4 * padded,
+                              .y_x = map + 5 * padded,
+                              .y_y = map + 6 * padded,
+                              .pixels = images.data<std::uint8_t>(),
+                              .pixel_count = static_cast<std::int32_t>(images.numel()),
+                              .height = static_cast<std::int32_t>(height),
+                              .width = static_cast<std::int32_t>(width),
+                              .n = n};
   Tensor x = empty({1, height, width, n});
   float* const out = x.mutable_data<float>();
-  parallel_for(pixels, 128, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t p = begin; p < end; ++p)
-      for (std::int64_t i = 0; i < n; ++i) out[p * n + i] = kPixel[images[i * pixels + p]];
+  parallel_for(height, 4, [&](std::int64_t begin, std::int64_t end) {
+    resample_kernels().rows(resampling, static_cast<std::int32_t>(begin), static_cast<std::int32_t>(end),
+                            out);
   });
   return Batch{x.permute({3, 0, 1, 2}), y};
 }

@@ -71,6 +71,34 @@ inline xsimd::batch_bool<float> is_not_less_equal(VecF a, VecF b) {
 inline VecI to_int(VecF v) { return xsimd::to_int(v); }  // truncates
 inline VecF to_float(VecI v) { return xsimd::to_float(v); }
 
+// bytes[offset], zero-extended, with 0 <= offset < size.
+inline VecI gather_bytes(const std::uint8_t* bytes, std::int32_t size, VecI offset) {
+#if defined(__AVX2__)
+  // The instruction reads four bytes: near the end the last four, of which others are wanted.
+  if (size >= 4) {
+    const VecI at = xsimd::min(offset, VecI(size - 4)), shift = (offset - at) << 3;
+#if defined(__AVX512F__)
+    const __m512i words = _mm512_srlv_epi32(_mm512_i32gather_epi32(at, bytes, 1), shift);
+    return VecI(_mm512_and_si512(words, _mm512_set1_epi32(0xff)));
+#else
+    const __m256i words =
+        _mm256_srlv_epi32(_mm256_i32gather_epi32(reinterpret_cast<const int*>(bytes), at, 1), shift);
+    return VecI(_mm256_and_si256(words, _mm256_set1_epi32(0xff)));
+#endif
+  }
+#endif
+  static_cast<void>(size);
+  alignas(64) std::int32_t lane[kLanes];
+  offset.store_aligned(lane);
+#if defined(__x86_64__) && !defined(__AVX2__)
+  // Not back through memory, where a vector has to wait for four single stores.
+  return _mm_setr_epi32(bytes[lane[0]], bytes[lane[1]], bytes[lane[2]], bytes[lane[3]]);
+#else
+  for (std::int32_t& element : lane) element = bytes[element];
+  return VecI::load_aligned(lane);
+#endif
+}
+
 // a * b + c with one rounding where the tier has the instruction, with two on sse2. (xsimd 8.1 rounds twice
 // on AVX-512 and NEON as well.)
 inline VecF fma(VecF a, VecF b, VecF c) {

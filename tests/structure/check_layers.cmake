@@ -9,7 +9,8 @@ set(may_autograd ${may_tensor} autograd)
 set(may_nn ${may_autograd} nn)
 set(may_quant_kernels tensor/simd quant/kernels)
 set(may_quant ${may_nn} quant quant/kernels)
-set(may_data ${may_tensor} data)
+set(may_data_kernels tensor/simd data/kernels)
+set(may_data ${may_tensor} data data/kernels)
 
 set(violations "")
 file(GLOB_RECURSE files RELATIVE ${ROOT} ${ROOT}/tensor/*.h ${ROOT}/tensor/*.cpp ${ROOT}/autograd/*.h

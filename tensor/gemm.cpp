@@ -1,6 +1,7 @@
 #include "tensor/gemm.h"
 
 #include <algorithm>
+#include <array>
 
 #include "tensor/check.h"
 #include "tensor/kernels/gemm.h"
@@ -111,52 +112,62 @@ class Engine {
   void run_columns(const Problem& p) {
     const bool pack_all =
         p.b.col_stride != 1 || (p.m > kTilesWorthPacking * rows_ && p.k > kDepthWorthPacking);
-    for (std::int64_t j = 0; j < p.n && p.packed == nullptr; j += cols_) {
-      const std::int64_t n = std::min(cols_, p.n - j);
-      if (pack_all || n < padded(kernels_, n)) pack_panel(kernels_, p.b, j, n, p.k, packed_b() + j * p.k);
-    }
     const std::int64_t blocks = divide_up(p.m, kRowsPerBlock);
     for (std::int64_t block = 0; block < blocks; ++block) {
       const std::int64_t i = p.m * block / blocks;
-      run_block(p.part(i, p.m * (block + 1) / blocks - i, 0, p.n), pack_all);
+      run_block(p.part(i, p.m * (block + 1) / blocks - i, 0, p.n), pack_all, block == 0);
     }
   }
 
-  void run_block(const Problem& p, bool b_packed) {
-    const std::int64_t tiles = divide_up(p.m, rows_);
+  // Tiles of equal height, one below the other: as many of the larger of two heights as the rows take.
+  struct Tiles {
+    std::int64_t first_row, count, rows;
+  };
+  std::array<Tiles, 2> tiles_of(std::int64_t m) const {
+    const std::int64_t count = divide_up(m, rows_), rows = divide_up(m, count), low = count * rows - m;
+    return {Tiles{0, count - low, rows}, Tiles{(count - low) * rows, low, rows - 1}};
+  }
+
+  // The first block packs the panels of b, each at its first use, which finds it in L1.
+  void run_block(const Problem& p, bool pack_all, bool first) {
+    const std::array<Tiles, 2> all_tiles = tiles_of(p.m);
     const bool a_packed = p.n > kTilesWorthPacking * cols_ && p.k > kDepthWorthPacking &&
                           !(p.a.row_stride == 1 && p.a.col_stride == p.m);
-    const auto begin = [&](std::int64_t tile) { return p.m * tile / tiles; };
     if (a_packed)
-      for (std::int64_t tile = 0; tile < tiles; ++tile) {
-        const std::int64_t i = begin(tile), rows = begin(tile + 1) - i;
-        kernels_.pack(p.a.data + i * p.a.row_stride, p.a.row_stride, p.a.col_stride,
-                      static_cast<std::size_t>(rows), static_cast<std::size_t>(p.k),
-                      static_cast<std::size_t>(rows), packed_a() + i * p.k);
-      }
+      for (const Tiles& tiles : all_tiles)
+        for (std::int64_t tile = 0; tile < tiles.count; ++tile) {
+          const std::int64_t i = tiles.first_row + tile * tiles.rows;
+          const auto rows = static_cast<std::size_t>(tiles.rows);
+          kernels_.pack(p.a.data + i * p.a.row_stride, p.a.row_stride, p.a.col_stride, rows,
+                        static_cast<std::size_t>(p.k), rows, packed_a() + i * p.k);
+        }
     for (std::int64_t j = 0; j < p.n; j += cols_) {
       const std::int64_t n = std::min(cols_, p.n - j);
-      const bool packed = b_packed || p.packed != nullptr || n < padded(kernels_, n);
+      const bool pack = p.packed == nullptr && (pack_all || n < padded(kernels_, n));
+      if (pack && first) pack_panel(kernels_, p.b, j, n, p.k, packed_b() + j * p.k);
+      const bool packed = pack || p.packed != nullptr;
       const float* const panel = p.packed != nullptr ? p.packed->panel(p.packed_k, p.packed_n + j, p.k)
-                                 : packed            ? packed_b() + j * p.k
+                                 : pack              ? packed_b() + j * p.k
                                                      : p.b.data + j;
-      for (std::int64_t tile = 0; tile < tiles; ++tile) {
-        const std::int64_t i = begin(tile), rows = begin(tile + 1) - i;
-        kernels_.tile(static_cast<std::size_t>(rows),
-                      {.k = static_cast<std::size_t>(p.k),
-                       .a = a_packed ? packed_a() + i * p.k : p.a.data + i * p.a.row_stride,
-                       .a_row = a_packed ? 1 : p.a.row_stride,
-                       .a_k = a_packed ? rows : p.a.col_stride,
-                       .b = panel,
-                       .b_k = packed ? padded(kernels_, n) : p.b.row_stride,
-                       .b_ahead = packed || tile > 0 ? 0 : 2 * cols_,
-                       .c = p.c.data + i * p.c.row_stride + j,
-                       .c_row = p.c.row_stride,
-                       .cols = static_cast<std::size_t>(n),
-                       .accumulate = p.options.accumulate,
-                       .row_bias = p.options.row_bias == nullptr ? nullptr : p.options.row_bias + i,
-                       .col_bias = p.options.col_bias == nullptr ? nullptr : p.options.col_bias + j,
-                       .relu = p.options.relu});
+      for (const auto [i, count, rows] : all_tiles) {
+        if (count == 0) continue;
+        kernels_.run(static_cast<std::size_t>(rows),
+                     {.count = static_cast<std::size_t>(count),
+                      .k = static_cast<std::size_t>(p.k),
+                      .a = a_packed ? packed_a() + i * p.k : p.a.data + i * p.a.row_stride,
+                      .a_tile = rows * (a_packed ? p.k : p.a.row_stride),
+                      .a_row = a_packed ? 1 : p.a.row_stride,
+                      .a_k = a_packed ? rows : p.a.col_stride,
+                      .b = panel,
+                      .b_k = packed ? padded(kernels_, n) : p.b.row_stride,
+                      .b_ahead = packed || i > 0 ? 0 : 2 * cols_,
+                      .c = p.c.data + i * p.c.row_stride + j,
+                      .c_row = p.c.row_stride,
+                      .cols = static_cast<std::size_t>(n),
+                      .accumulate = p.options.accumulate,
+                      .row_bias = p.options.row_bias == nullptr ? nullptr : p.options.row_bias + i,
+                      .col_bias = p.options.col_bias == nullptr ? nullptr : p.options.col_bias + j,
+                      .relu = p.options.relu});
       }
     }
   }

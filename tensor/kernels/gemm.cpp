@@ -22,7 +22,7 @@ struct UnitRows {
   const float* p;
   std::ptrdiff_t k_stride;
 
-  explicit UnitRows(const GemmTile& t) : p(t.a), k_stride(t.a_k) {}
+  UnitRows(const GemmTiles& t, const float* a) : p(a), k_stride(t.a_k) {}
   template <std::size_t I>
   float get() const {
     return p[I];
@@ -36,9 +36,9 @@ struct StridedRows {
   const float* p[(M + 3) / 4];
   std::ptrdiff_t row, row3, k_stride;
 
-  explicit StridedRows(const GemmTile& t) : row(t.a_row), row3(3 * t.a_row), k_stride(t.a_k) {
+  StridedRows(const GemmTiles& t, const float* a) : row(t.a_row), row3(3 * t.a_row), k_stride(t.a_k) {
     unroll(std::make_index_sequence<(M + 3) / 4>{},
-           [&](auto i) { p[i] = t.a + static_cast<std::ptrdiff_t>(4 * i) * row; });
+           [&](auto i) { p[i] = a + static_cast<std::ptrdiff_t>(4 * i) * row; });
   }
   template <std::size_t I>
   float get() const {
@@ -52,18 +52,20 @@ struct StridedRows {
   }
 };
 
+// The tile whose first row of a, of c and of the bias these are.
 template <std::size_t M, std::size_t V, template <std::size_t> class Rows>
-void run_tile(const GemmTile& t) {
+inline void run_tile(const GemmTiles& t, const float* first_a, float* c, const float* row_bias,
+                     bool prefetch) {
   constexpr auto rows = std::make_index_sequence<M>{};
   constexpr auto vecs = std::make_index_sequence<V>{};
   VecF acc[M][V];
   unroll(rows, [&](auto i) { unroll(vecs, [&](auto v) { acc[i][v] = VecF(0.0f); }); });
-  Rows<M> a(t);
+  Rows<M> a(t, first_a);
   const float* b = t.b;
   for (std::size_t p = 0; p < t.k; ++p) {
     VecF row[V];
     unroll(vecs, [&](auto v) { row[v] = load(b + v * kLanes); });
-    if (t.b_ahead != 0) unroll(vecs, [&](auto v) { prefetch_line(b + t.b_ahead + v * kLanes); });
+    if (prefetch) unroll(vecs, [&](auto v) { prefetch_line(b + t.b_ahead + v * kLanes); });
     unroll(rows, [&](auto i) {
       const VecF x(a.template get<i>());
       unroll(vecs, [&](auto v) { acc[i][v] = fma(x, row[v], acc[i][v]); });
@@ -76,14 +78,14 @@ void run_tile(const GemmTile& t) {
   const auto load_columns = [&](const float* p, std::size_t v) {
     return v + 1 < V || tail == kLanes ? load(p + v * kLanes) : load_partial(p + v * kLanes, tail);
   };
-  const auto row_of_c = [&](std::size_t i) { return t.c + static_cast<std::ptrdiff_t>(i) * t.c_row; };
+  const auto row_of_c = [&](std::size_t i) { return c + static_cast<std::ptrdiff_t>(i) * t.c_row; };
   if (t.accumulate)
     unroll(rows, [&](auto i) {
       unroll(vecs, [&](auto v) { acc[i][v] = load_columns(row_of_c(i), v) + acc[i][v]; });
     });
-  if (t.row_bias != nullptr)
+  if (row_bias != nullptr)
     unroll(rows, [&](auto i) {
-      const VecF bias(t.row_bias[i]);
+      const VecF bias(row_bias[i]);
       unroll(vecs, [&](auto v) { acc[i][v] = acc[i][v] + bias; });
     });
   if (t.col_bias != nullptr)
@@ -100,21 +102,30 @@ void run_tile(const GemmTile& t) {
   else
     unroll(rows, [&](auto i) {
       unroll(vecs, [&](auto v) {
-        float* const c = row_of_c(i) + v * kLanes;
-        v + 1 < V ? store(c, acc[i][v]) : store_partial(c, acc[i][v], tail);
+        float* const to = row_of_c(i) + v * kLanes;
+        v + 1 < V ? store(to, acc[i][v]) : store_partial(to, acc[i][v], tail);
       });
     });
 }
 
-using Tile = void (*)(const GemmTile&);
+template <std::size_t M, std::size_t V, template <std::size_t> class Rows>
+void run_tiles(const GemmTiles& t) {
+  for (std::size_t i = 0; i < t.count; ++i) {
+    const auto tile = static_cast<std::ptrdiff_t>(i), row = static_cast<std::ptrdiff_t>(i * M);
+    run_tile<M, V, Rows>(t, t.a + tile * t.a_tile, t.c + row * t.c_row,
+                         t.row_bias == nullptr ? nullptr : t.row_bias + row, t.b_ahead != 0 && i == 0);
+  }
+}
+
+using Tiles = void (*)(const GemmTiles&);
 
 template <std::size_t V, template <std::size_t> class Rows, std::size_t... M>
-Tile pick(std::size_t rows, std::index_sequence<M...>) {
-  static constexpr Tile kTiles[] = {run_tile<M + 1, V, Rows>...};
+Tiles pick(std::size_t rows, std::index_sequence<M...>) {
+  static constexpr Tiles kTiles[] = {run_tiles<M + 1, V, Rows>...};
   return kTiles[rows - 1];
 }
 
-void tile(std::size_t rows, const GemmTile& t) noexcept {
+void run(std::size_t rows, const GemmTiles& t) noexcept {
   constexpr auto all = std::make_index_sequence<kRows>{};
   const bool narrow = t.cols <= kLanes;
   if (t.a_row == 1)
@@ -129,7 +140,7 @@ extern const GemmKernels gemm_kernels = {
     .lanes = kLanes,
     .rows = kRows,
     .cols = kVecs * kLanes,
-    .tile = tile,
+    .run = run,
     .pack = pack,
 };
 

@@ -6,16 +6,17 @@
 
 namespace nibble {
 
-// One register tile: c[rows, cols] (+)= sum over p < k of a[i, p] * b[p, j], element by element as a chain of
-// fused multiply-adds in the order of p that begins at zero; so neither the size of the tile nor the place of
-// an element in it changes a bit.
-struct GemmTile {
+// Register tiles one below the other, of `rows` rows each: c[i, j] (+)= sum over p < k of a[i, p] * b[p, j],
+// element by element as a chain of fused multiply-adds in the order of p that begins at zero; so neither the
+// size of the tiles nor the place of an element in one changes a bit.
+struct GemmTiles {
+  std::size_t count;
   std::size_t k;
   const float* a;
-  std::ptrdiff_t a_row, a_k;
+  std::ptrdiff_t a_tile, a_row, a_k;  // from tile to tile, row to row, column to column
   const float* b;
   std::ptrdiff_t b_k;  // rows of b have unit stride and are read in whole vectors: pad them where cols is odd
-  // How many columns further the rows of b are fetched for the next tiles: where they are long the processor
+  // How many columns further the rows of b are fetched for the next panels: where they are long the processor
   // does not foresee it. 0: not at all.
   std::ptrdiff_t b_ahead;
   float* c;
@@ -32,9 +33,10 @@ struct GemmKernels {
   std::size_t rows, cols;  // of the largest tile
 
   // 1 <= rows <= GemmKernels::rows.
-  void (*tile)(std::size_t rows, const GemmTile& tile) noexcept;
+  void (*run)(std::size_t rows, const GemmTiles& tiles) noexcept;
 
-  // out[p * width + i] = x[i * i_stride + p * k_stride] for p < k and i < n, zero for n <= i < width.
+  // out[p * width + i] = x[i * i_stride + p * k_stride] for p < k and i < n, zero for n <= i < width. The
+  // width is n, or whole vectors into the last of which n reaches.
   void (*pack)(const float* x, std::ptrdiff_t i_stride, std::ptrdiff_t k_stride, std::size_t n, std::size_t k,
                std::size_t width, float* out) noexcept;
 };

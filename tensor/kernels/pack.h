@@ -2,6 +2,8 @@
 
 // Packing for the matrix product; part of gemm.cpp, see GemmKernels::pack.
 
+#include <algorithm>
+
 #include "tensor/simd/vec.h"
 
 namespace nibble::NIBBLE_TIER {
@@ -34,21 +36,24 @@ void pack(const float* x, std::ptrdiff_t i_stride, std::ptrdiff_t k_stride, std:
   const auto at = [&](std::size_t i, std::size_t p) {
     return x + static_cast<std::ptrdiff_t>(i) * i_stride + static_cast<std::ptrdiff_t>(p) * k_stride;
   };
-  std::size_t done = 0;  // rows, turned four columns at a time; the last four may overlap those before
-  if (k_stride == 1 && i_stride > 0 && k >= 4) {
+  if (width > n)
+    for (std::size_t p = 1; p <= k; ++p) store(out + p * width - kLanes, VecF(0.0f));
+  if (k_stride == 1 && i_stride > 0 && k >= 4 && n >= 4) {
+    // Turned four by four; the last four rows or columns may overlap those before.
     const auto step = static_cast<std::size_t>(i_stride);
-    done = n / 4 * 4;
     for (std::size_t next = 0; next < k; next += 4) {
-      const std::size_t p = next + 4 <= k ? next : k - 4;
+      const std::size_t p = std::min(next, k - 4);
       std::size_t i = 0;
       for (; i + kLanes <= n; i += kLanes) transpose_lanes_x4(at(i, p), step, out + p * width + i, width);
-      for (; i < done; i += 4) transpose_4x4(at(i, p), step, out + p * width + i, width);
+      for (; i < n; i += 4) {
+        const std::size_t last = std::min(i, n - 4);
+        transpose_4x4(at(last, p), step, out + p * width + last, width);
+      }
     }
+    return;
   }
-  for (std::size_t p = 0; p < k; ++p) {
-    for (std::size_t i = done; i < n; ++i) out[p * width + i] = *at(i, p);
-    for (std::size_t i = n; i < width; ++i) out[p * width + i] = 0.0f;
-  }
+  for (std::size_t p = 0; p < k; ++p)
+    for (std::size_t i = 0; i < n; ++i) out[p * width + i] = *at(i, p);
 }
 
 }  // namespace

@@ -19,10 +19,21 @@ inline constexpr std::size_t kLanes = VecF::size;
 inline VecF load(const float* p) { return VecF::load_unaligned(p); }
 inline void store(float* p, VecF v) { v.store_unaligned(p); }
 
+#if defined(__AVX2__) && !defined(__AVX512F__)
+// The sign bits of the first n lanes.
+inline __m256i first_lanes(std::size_t n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)),
+                            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+#endif
+
 // The first n < kLanes elements; the others are `fill`. Reads no byte beyond them.
 inline VecF load_partial(const float* p, std::size_t n, float fill = 0.0f) {
 #if defined(__AVX512F__)
   return _mm512_mask_loadu_ps(_mm512_set1_ps(fill), static_cast<__mmask16>((1u << n) - 1u), p);
+#elif defined(__AVX2__)
+  const __m256i mask = first_lanes(n);
+  return _mm256_blendv_ps(_mm256_set1_ps(fill), _mm256_maskload_ps(p, mask), _mm256_castsi256_ps(mask));
 #else
   alignas(64) float buffer[kLanes];
   VecF(fill).store_aligned(buffer);
@@ -34,6 +45,8 @@ inline VecF load_partial(const float* p, std::size_t n, float fill = 0.0f) {
 inline void store_partial(float* p, VecF v, std::size_t n) {
 #if defined(__AVX512F__)
   _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1u), v);
+#elif defined(__AVX2__)
+  _mm256_maskstore_ps(p, first_lanes(n), v);
 #else
   alignas(64) float buffer[kLanes];
   v.store_aligned(buffer);

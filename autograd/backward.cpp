@@ -4,6 +4,7 @@
 #include "autograd/node.h"
 #include "autograd/op_observer.h"
 #include "tensor/elementwise.h"
+#include "tensor/factory.h"
 #include "tensor/layout.h"
 #include "tensor/reduce.h"
 
@@ -38,6 +39,11 @@ Tensor exclusive(Tensor grad) {
   return copy;
 }
 
+void accumulate(Tensor& sum, const ElementGrad& grad, const Shape& shape) {
+  sum = sum.defined() ? exclusive(std::move(sum)) : zeros(shape);
+  sum.mutable_data<float>()[offset_of(sum, grad.index)] += grad.value;
+}
+
 }  // namespace
 
 void run_backward(const std::shared_ptr<Node>& root, Tensor grad, bool retain_graph) {
@@ -64,12 +70,17 @@ void run_backward(const std::shared_ptr<Node>& root, Tensor grad, bool retain_gr
     for (std::size_t i = 0; i < grads.size(); ++i) {
       if (!grads[i] || !needs[i]) continue;
       const std::shared_ptr<Node>& input = node.inputs_[i];
-      NIBBLE_CHECK(grads[i]->defined() && grads[i]->dtype() == input->dtype_, "backward: ", node.name_,
-                   " returned a gradient of ", grads[i]->dtype(), " for input ", i, " of ", input->dtype_);
-      Tensor addend = sum_to(*grads[i], input->shape_);
-      grads[i].reset();
       Pending& slot = pending[input->sequence_];
       slot.node = input;
+      if (const auto* element = std::get_if<ElementGrad>(&*grads[i])) {
+        accumulate(slot.grad, *element, input->shape_);
+        continue;
+      }
+      const Tensor& grad = std::get<Tensor>(*grads[i]);
+      NIBBLE_CHECK(grad.defined() && grad.dtype() == input->dtype_, "backward: ", node.name_,
+                   " returned a gradient of ", grad.dtype(), " for input ", i, " of ", input->dtype_);
+      Tensor addend = sum_to(grad, input->shape_);
+      grads[i].reset();
       accumulate(slot.grad, std::move(addend));
     }
     if (OpObserver* observer = OpObserver::current()) observer->on_backward(node);

@@ -6,14 +6,21 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <variant>
 #include <vector>
 
 #include "autograd/variable.h"
 
 namespace nibble {
 
-using Grads = std::vector<std::optional<Tensor>>;  // one per input; nullopt: no gradient
-using Needs = std::vector<bool>;                   // which inputs want one
+// The gradient with respect to a float32 tensor of which one element mattered: `value` there, zero elsewhere.
+struct ElementGrad {
+  std::int64_t index;  // row-major
+  float value;
+};
+using Grad = std::optional<std::variant<Tensor, ElementGrad>>;  // nullopt: none
+using Grads = std::vector<Grad>;                                // one per input
+using Needs = std::vector<bool>;                                // which inputs want one
 // Pure: returns the gradients of the inputs, given that of the result, and changes nothing. A gradient has
 // the dtype of its input; it may be a view, may be `grad_out` itself, and may have the broadcast shape of the
 // result, which the engine sums to the input's shape.

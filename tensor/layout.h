@@ -14,4 +14,7 @@ Tensor empty_in_layout_of(const Tensor& x);
 // x itself when it has these strides, else a copy that has them. `strides` must be dense for x's shape.
 Tensor with_strides(const Tensor& x, const Strides& strides);
 
+// Where the element with a row-major index lies, in elements from the first.
+std::int64_t offset_of(const Tensor& x, std::int64_t index);
+
 }  // namespace nibble

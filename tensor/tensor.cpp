@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "tensor/factory.h"
+#include "tensor/kernels/transpose.h"
 #include "tensor/loop.h"
 
 namespace nibble {
@@ -179,11 +180,36 @@ Tensor Tensor::to(DType dtype) const {
   return result;
 }
 
+namespace {
+
+// Whether rows of the result are columns of a matrix with rows of the source.
+bool is_transposition(const Loop<2>& loop) {
+  return loop.outer.rank() == 1 && loop.step[0] == 1 && loop.step[1] > 1 && loop.outer_strides[0][0] > 1 &&
+         loop.outer_strides[1][0] == 1;
+}
+
+void copy_transposed(const Loop<2>& loop, const float* in, float* out) {
+  constexpr std::int64_t kRows = 64;  // of the source: some tens of KiB, read once and turned from L1
+  const std::int64_t out_step = loop.outer_strides[0][0], in_step = loop.step[1], columns = loop.outer[0];
+  parallel_for((loop.row + kRows - 1) / kRows, std::max<std::int64_t>(1, 16384 / (kRows * columns)),
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t row = begin * kRows; row < std::min(end * kRows, loop.row); row += kRows)
+                   transpose_kernels().transpose(in + row * in_step, static_cast<std::size_t>(in_step),
+                                                 static_cast<std::size_t>(std::min(kRows, loop.row - row)),
+                                                 static_cast<std::size_t>(columns), out + row,
+                                                 static_cast<std::size_t>(out_step));
+               });
+}
+
+}  // namespace
+
 void Tensor::copy_from(const Tensor& source) {
   NIBBLE_CHECK(defined() && source.defined(), "copy_from: undefined tensor");
   if (numel_ == 0 && source.broadcast_to(shape_).numel() == 0) return;
   const Tensor from = source.storage_ == storage_ ? source.clone() : source;
   const auto loop = make_loop<2>(shape_, {strides_, from.broadcast_to(shape_).strides()});
+  if (dtype_ == DType::float32 && from.dtype() == DType::float32 && is_transposition(loop))
+    return copy_transposed(loop, from.data<float>(), mutable_data<float>());
   visit(dtype_, [&](auto to_type) {
     using To = decltype(to_type);
     To* const out = mutable_data<To>();

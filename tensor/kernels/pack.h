@@ -2,9 +2,7 @@
 
 // Packing for the matrix product; part of gemm.cpp, see GemmKernels::pack.
 
-#include <algorithm>
-
-#include "tensor/simd/vec.h"
+#include "tensor/simd/transpose.h"
 
 namespace nibble::NIBBLE_TIER {
 namespace {
@@ -33,27 +31,16 @@ void pack(const float* x, std::ptrdiff_t i_stride, std::ptrdiff_t k_stride, std:
     }
     return;
   }
-  const auto at = [&](std::size_t i, std::size_t p) {
-    return x + static_cast<std::ptrdiff_t>(i) * i_stride + static_cast<std::ptrdiff_t>(p) * k_stride;
-  };
   if (width > n)
     for (std::size_t p = 1; p <= k; ++p) store(out + p * width - kLanes, VecF(0.0f));
-  if (k_stride == 1 && i_stride > 0 && k >= 4 && n >= 4) {
-    // Turned four by four; the last four rows or columns may overlap those before.
-    const auto step = static_cast<std::size_t>(i_stride);
-    for (std::size_t next = 0; next < k; next += 4) {
-      const std::size_t p = std::min(next, k - 4);
-      std::size_t i = 0;
-      for (; i + kLanes <= n; i += kLanes) transpose_lanes_x4(at(i, p), step, out + p * width + i, width);
-      for (; i < n; i += 4) {
-        const std::size_t last = std::min(i, n - 4);
-        transpose_4x4(at(last, p), step, out + p * width + last, width);
-      }
-    }
+  if (k_stride == 1 && i_stride > 0) {
+    transpose(x, static_cast<std::size_t>(i_stride), n, k, out, width);
     return;
   }
   for (std::size_t p = 0; p < k; ++p)
-    for (std::size_t i = 0; i < n; ++i) out[p * width + i] = *at(i, p);
+    for (std::size_t i = 0; i < n; ++i)
+      out[p * width + i] =
+          x[static_cast<std::ptrdiff_t>(i) * i_stride + static_cast<std::ptrdiff_t>(p) * k_stride];
 }
 
 }  // namespace

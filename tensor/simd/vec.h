@@ -84,6 +84,15 @@ inline xsimd::batch_bool<float> is_not_less_equal(VecF a, VecF b) {
 inline VecI to_int(VecF v) { return xsimd::to_int(v); }  // truncates
 inline VecF to_float(VecI v) { return xsimd::to_float(v); }
 
+inline VecI bits_of(VecF v) { return xsimd::bitwise_cast<VecI>(v); }
+
+// 0, 1, 2 ...
+inline VecI lane_numbers() {
+  alignas(64) std::int32_t numbers[kLanes];
+  for (std::size_t i = 0; i < kLanes; ++i) numbers[i] = static_cast<std::int32_t>(i);
+  return VecI::load_aligned(numbers);
+}
+
 // bytes[offset], zero-extended, with 0 <= offset < size.
 inline VecI gather_bytes(const std::uint8_t* bytes, std::int32_t size, VecI offset) {
 #if defined(__AVX2__)
@@ -200,52 +209,6 @@ using Vec4 = xsimd::batch<float, xsimd::sse2>;
 #else
 using Vec4 = VecF;
 #endif
-
-// to[j * to_step + i] = from[i * from_step + j] for i and j below 4.
-inline void transpose_4x4(const float* from, std::size_t from_step, float* to, std::size_t to_step) {
-  const Vec4 r0 = Vec4::load_unaligned(from), r1 = Vec4::load_unaligned(from + from_step),
-             r2 = Vec4::load_unaligned(from + 2 * from_step), r3 = Vec4::load_unaligned(from + 3 * from_step);
-  const Vec4 lo02 = zip_lo(r0, r2), hi02 = zip_hi(r0, r2), lo13 = zip_lo(r1, r3), hi13 = zip_hi(r1, r3);
-  zip_lo(lo02, lo13).store_unaligned(to);
-  zip_hi(lo02, lo13).store_unaligned(to + to_step);
-  zip_lo(hi02, hi13).store_unaligned(to + 2 * to_step);
-  zip_hi(hi02, hi13).store_unaligned(to + 3 * to_step);
-}
-
-// to[j * to_step + i] = from[i * from_step + j] for i below kLanes and j below 4.
-inline void transpose_lanes_x4(const float* from, std::size_t from_step, float* to, std::size_t to_step) {
-#if defined(__AVX512F__)
-  // Every 128-bit lane holds one of four rows four apart: then all four blocks turn at once.
-  const auto rows = [&](std::size_t i) {
-    const float* p = from + i * from_step;
-    __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(p));
-    v = _mm512_insertf32x4(v, _mm_loadu_ps(p + 4 * from_step), 1);
-    v = _mm512_insertf32x4(v, _mm_loadu_ps(p + 8 * from_step), 2);
-    return _mm512_insertf32x4(v, _mm_loadu_ps(p + 12 * from_step), 3);
-  };
-  const __m512 r0 = rows(0), r1 = rows(1), r2 = rows(2), r3 = rows(3);
-  const __m512 lo01 = _mm512_unpacklo_ps(r0, r1), hi01 = _mm512_unpackhi_ps(r0, r1),
-               lo23 = _mm512_unpacklo_ps(r2, r3), hi23 = _mm512_unpackhi_ps(r2, r3);
-  _mm512_storeu_ps(to, _mm512_shuffle_ps(lo01, lo23, 0x44));
-  _mm512_storeu_ps(to + to_step, _mm512_shuffle_ps(lo01, lo23, 0xee));
-  _mm512_storeu_ps(to + 2 * to_step, _mm512_shuffle_ps(hi01, hi23, 0x44));
-  _mm512_storeu_ps(to + 3 * to_step, _mm512_shuffle_ps(hi01, hi23, 0xee));
-#elif defined(__AVX__)
-  const auto rows = [&](std::size_t i) {
-    const float* p = from + i * from_step;
-    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + 4 * from_step), 1);
-  };
-  const __m256 r0 = rows(0), r1 = rows(1), r2 = rows(2), r3 = rows(3);
-  const __m256 lo01 = _mm256_unpacklo_ps(r0, r1), hi01 = _mm256_unpackhi_ps(r0, r1),
-               lo23 = _mm256_unpacklo_ps(r2, r3), hi23 = _mm256_unpackhi_ps(r2, r3);
-  _mm256_storeu_ps(to, _mm256_shuffle_ps(lo01, lo23, 0x44));
-  _mm256_storeu_ps(to + to_step, _mm256_shuffle_ps(lo01, lo23, 0xee));
-  _mm256_storeu_ps(to + 2 * to_step, _mm256_shuffle_ps(hi01, hi23, 0x44));
-  _mm256_storeu_ps(to + 3 * to_step, _mm256_shuffle_ps(hi01, hi23, 0xee));
-#else
-  transpose_4x4(from, from_step, to, to_step);
-#endif
-}
 
 }  // namespace
 }  // namespace nibble::NIBBLE_TIER

@@ -228,6 +228,24 @@ TEST_CASE("a closure that returns nonsense is named") {
   CHECK(!x.grad().defined());
 }
 
+TEST_CASE("a gradient of one element is added at its row-major index, whatever the layout") {
+  const auto pick = [](const Variable& x) {
+    return make_op("pick", zeros({}), {x}, [](const Tensor&, const Needs&) -> Grads {
+      return {ElementGrad{4, 3}};
+    });
+  };
+  Variable x(zeros({3, 2}).transpose(0, 1), true);  // [2, 3]: index 4 is [1, 1]
+  SECTION("alone") { pick(x).backward(); }
+  SECTION("behind another gradient, which another node shares") {
+    const Variable y(zeros({2, 3}), true);
+    (sum(x + y) + pick(x)).backward();
+    CHECK(same_elements(y.grad(), ones({2, 3})));
+    for (int i = 0; i < 6; ++i) CHECK(x.grad().select(0, i / 3).select(0, i % 3).item() == (i == 4 ? 4 : 1));
+    return;
+  }
+  for (int i = 0; i < 6; ++i) CHECK(x.grad().select(0, i / 3).select(0, i % 3).item() == (i == 4 ? 3 : 0));
+}
+
 TEST_CASE("a gradient lies in memory of its own") {
   Variable a(ones({2, 3}), true), b(ones({2, 3}), true);
   SECTION("not in that of another leaf") {

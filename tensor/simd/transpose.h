@@ -1,0 +1,79 @@
+#pragma once
+
+// Transposition of float matrices, for kernel sources.
+
+#include <algorithm>
+
+#include "tensor/simd/vec.h"
+
+namespace nibble::NIBBLE_TIER {
+namespace {
+
+// to[j * to_step + i] = from[i * from_step + j] for i and j below 4.
+inline void transpose_4x4(const float* from, std::size_t from_step, float* to, std::size_t to_step) {
+  const Vec4 r0 = Vec4::load_unaligned(from), r1 = Vec4::load_unaligned(from + from_step),
+             r2 = Vec4::load_unaligned(from + 2 * from_step), r3 = Vec4::load_unaligned(from + 3 * from_step);
+  const Vec4 lo02 = zip_lo(r0, r2), hi02 = zip_hi(r0, r2), lo13 = zip_lo(r1, r3), hi13 = zip_hi(r1, r3);
+  zip_lo(lo02, lo13).store_unaligned(to);
+  zip_hi(lo02, lo13).store_unaligned(to + to_step);
+  zip_lo(hi02, hi13).store_unaligned(to + 2 * to_step);
+  zip_hi(hi02, hi13).store_unaligned(to + 3 * to_step);
+}
+
+// to[j * to_step + i] = from[i * from_step + j] for i below kLanes and j below 4.
+inline void transpose_lanes_x4(const float* from, std::size_t from_step, float* to, std::size_t to_step) {
+#if defined(__AVX512F__)
+  // Every 128-bit lane holds one of four rows four apart: then all four blocks turn at once.
+  const auto rows = [&](std::size_t i) {
+    const float* p = from + i * from_step;
+    __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(p));
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(p + 4 * from_step), 1);
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(p + 8 * from_step), 2);
+    return _mm512_insertf32x4(v, _mm_loadu_ps(p + 12 * from_step), 3);
+  };
+  const __m512 r0 = rows(0), r1 = rows(1), r2 = rows(2), r3 = rows(3);
+  const __m512 lo01 = _mm512_unpacklo_ps(r0, r1), hi01 = _mm512_unpackhi_ps(r0, r1),
+               lo23 = _mm512_unpacklo_ps(r2, r3), hi23 = _mm512_unpackhi_ps(r2, r3);
+  _mm512_storeu_ps(to, _mm512_shuffle_ps(lo01, lo23, 0x44));
+  _mm512_storeu_ps(to + to_step, _mm512_shuffle_ps(lo01, lo23, 0xee));
+  _mm512_storeu_ps(to + 2 * to_step, _mm512_shuffle_ps(hi01, hi23, 0x44));
+  _mm512_storeu_ps(to + 3 * to_step, _mm512_shuffle_ps(hi01, hi23, 0xee));
+#elif defined(__AVX__)
+  const auto rows = [&](std::size_t i) {
+    const float* p = from + i * from_step;
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + 4 * from_step), 1);
+  };
+  const __m256 r0 = rows(0), r1 = rows(1), r2 = rows(2), r3 = rows(3);
+  const __m256 lo01 = _mm256_unpacklo_ps(r0, r1), hi01 = _mm256_unpackhi_ps(r0, r1),
+               lo23 = _mm256_unpacklo_ps(r2, r3), hi23 = _mm256_unpackhi_ps(r2, r3);
+  _mm256_storeu_ps(to, _mm256_shuffle_ps(lo01, lo23, 0x44));
+  _mm256_storeu_ps(to + to_step, _mm256_shuffle_ps(lo01, lo23, 0xee));
+  _mm256_storeu_ps(to + 2 * to_step, _mm256_shuffle_ps(hi01, hi23, 0x44));
+  _mm256_storeu_ps(to + 3 * to_step, _mm256_shuffle_ps(hi01, hi23, 0xee));
+#else
+  transpose_4x4(from, from_step, to, to_step);
+#endif
+}
+
+// out[p * out_step + i] = x[i * x_step + p] for i < n and p < k.
+inline void transpose(const float* x, std::size_t x_step, std::size_t n, std::size_t k, float* out,
+                      std::size_t out_step) noexcept {
+  if (n < 4 || k < 4) {
+    for (std::size_t p = 0; p < k; ++p)
+      for (std::size_t i = 0; i < n; ++i) out[p * out_step + i] = x[i * x_step + p];
+    return;
+  }
+  for (std::size_t next = 0; next < k; next += 4) {
+    const std::size_t p = std::min(next, k - 4);  // the last four overlap those before
+    std::size_t i = 0;
+    for (; i + kLanes <= n; i += kLanes)
+      transpose_lanes_x4(x + i * x_step + p, x_step, out + p * out_step + i, out_step);
+    for (; i < n; i += 4) {
+      const std::size_t last = std::min(i, n - 4);
+      transpose_4x4(x + last * x_step + p, x_step, out + p * out_step + last, out_step);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace nibble::NIBBLE_TIER

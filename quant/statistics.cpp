@@ -47,20 +47,22 @@ std::int32_t bound_of(OrderBy by, const float* x, std::int64_t n) {
   return key_of(by, kernel(x, static_cast<std::size_t>(n)));
 }
 
-constexpr std::int64_t kBlock = 1024;
-
-// The first `count` elements of x[begin, end) in the order of precedes. Whole blocks that hold nothing larger
-// than what is kept already are passed over at the speed of a maximum.
+// The first `count` elements of x[begin, end) in the order of precedes. Blocks that hold nothing larger than
+// what is kept already are passed over at the speed of a maximum.
 std::vector<Element> largest_few(OrderBy by, const float* x, std::int64_t begin, std::int64_t end,
                                  std::size_t count) {
+  constexpr std::int64_t kBlock = 256;
+  std::int32_t keys[kBlock], places[kBlock];
   std::vector<Element> kept;
   kept.reserve(count + 1);
   for (std::int64_t block = begin; block < end; block += kBlock) {
-    const std::int64_t last = std::min(end, block + kBlock);
-    if (kept.size() == count && bound_of(by, x + block, last - block) <= kept.back().key) continue;
-    for (std::int64_t i = block; i < last; ++i) {
-      const Element element{key_of(by, x[i]), i};
-      if (kept.size() == count && !precedes(element, kept.back())) continue;
+    const std::int64_t n = std::min(end - block, kBlock);
+    if (kept.size() == count && bound_of(by, x + block, n) <= kept.back().key) continue;
+    order_key_kernels().keys(by, x + block, 0, n, keys, places);
+    for (std::int64_t i = 0; i < n; ++i) {
+      // Of equal keys the first in memory precedes: it is there already.
+      if (kept.size() == count && keys[i] <= kept.back().key) continue;
+      const Element element{keys[i], block + i};
       kept.insert(std::upper_bound(kept.begin(), kept.end(), element, precedes), element);
       if (kept.size() > count) kept.pop_back();
     }

@@ -2,8 +2,6 @@
 
 // Transposition of float matrices, for kernel sources.
 
-#include <algorithm>
-
 #include "tensor/simd/vec.h"
 
 namespace nibble::NIBBLE_TIER {
@@ -64,12 +62,12 @@ inline void transpose(const float* x, std::size_t x_step, std::size_t n, std::si
     return;
   }
   for (std::size_t next = 0; next < k; next += 4) {
-    const std::size_t p = std::min(next, k - 4);  // the last four overlap those before
+    const std::size_t p = next + 4 <= k ? next : k - 4;  // the last four overlap those before
     std::size_t i = 0;
     for (; i + kLanes <= n; i += kLanes)
       transpose_lanes_x4(x + i * x_step + p, x_step, out + p * out_step + i, out_step);
     for (; i < n; i += 4) {
-      const std::size_t last = std::min(i, n - 4);
+      const std::size_t last = i + 4 <= n ? i : n - 4;
       transpose_4x4(x + last * x_step + p, x_step, out + p * out_step + last, out_step);
     }
   }

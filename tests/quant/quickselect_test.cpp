@@ -70,7 +70,7 @@ TEST_CASE("quickselect by blocks picks the element that the plain algorithm pick
     }
 }
 
-TEST_CASE("keys order elements as their values are ordered, NaN last, on every tier") {
+TEST_CASE("keys order elements as their values are ordered, NaN last, on every tier", "[tiers]") {
   const float inf = std::numeric_limits<float>::infinity(), tiny = std::numeric_limits<float>::denorm_min();
   const std::vector<float> ascending = {-inf, -3e38f, -2, -1,    -tiny, 0,
                                         tiny, 0.5f,   1,  3e38f, inf,   std::nanf("")};

@@ -9,7 +9,7 @@
 
 using namespace nibble;
 
-TEST_CASE("transposition on every tier, of every awkward size") {
+TEST_CASE("transposition on every tier, of every awkward size", "[tiers]") {
   for (const Isa isa : supported_isas())
     for (std::size_t n = 0; n < 40; ++n)
       for (std::size_t k : {0, 1, 3, 4, 5, 7, 16, 33}) {

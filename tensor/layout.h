@@ -11,7 +11,7 @@ Strides dense_strides_like(const Tensor& x);
 // Undefined contents, the shape of x, dense_strides_like(x).
 Tensor empty_in_layout_of(const Tensor& x);
 
-// x itself when it has these strides, else a copy that has them. `strides` must be dense for x's shape.
+// A view of x when its elements lie as these strides say, else a copy of it that does. `strides` must be dense for x's shape.
 Tensor with_strides(const Tensor& x, const Strides& strides);
 
 // Where the element with a row-major index lies, in elements from the first.

@@ -3,12 +3,25 @@
 #include "autograd/ops_elementwise.h"
 #include "autograd/ops_loss.h"
 #include "nn/module.h"
+#include "nn/pool.h"
 
 namespace nibble::nn {
 
-class ReLU : public Module {
+// An activation that can run in the pass of the max pooling behind it.
+class PoolableActivation : public Module {
+ public:
+  // Same as pool.forward(forward(x)).
+  virtual Variable forward_pooled(const Variable& x, const MaxPool2d& pool) = 0;
+};
+
+class ReLU : public PoolableActivation {
  public:
   Variable forward(const Variable& x) override { return relu(x); }
+  Variable forward_pooled(const Variable& x, const MaxPool2d& pool) override {
+    PoolOptions options = pool.options();
+    options.relu = true;
+    return max_pool2d(x, pool.kernel(), options);
+  }
 };
 
 class Sigmoid : public Module {

@@ -9,12 +9,8 @@ class MaxPool2d : public Module {
  public:
   explicit MaxPool2d(Size2 kernel, const PoolOptions& options = {}) : kernel_(kernel), options_(options) {}
   Variable forward(const Variable& x) override { return max_pool2d(x, kernel_, options_); }
-  // Same as forward(relu(x)), in one pass.
-  Variable forward_after_relu(const Variable& x) const {
-    PoolOptions options = options_;
-    options.relu = true;
-    return max_pool2d(x, kernel_, options);
-  }
+  Size2 kernel() const { return kernel_; }
+  const PoolOptions& options() const { return options_; }
 
  private:
   Size2 kernel_;

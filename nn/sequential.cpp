@@ -10,9 +10,10 @@ Variable Sequential::forward(const Variable& x) {
   Variable y = x;
   for (std::size_t i = 0; i < layers.size(); ++i) {
     Module& layer = *layers[i].second;
-    if (i + 1 < layers.size() && dynamic_cast<const ReLU*>(&layer) != nullptr) {
+    auto* const activation = dynamic_cast<PoolableActivation*>(&layer);
+    if (activation != nullptr && i + 1 < layers.size()) {
       if (const auto* pool = dynamic_cast<const MaxPool2d*>(layers[i + 1].second.get())) {
-        y = pool->forward_after_relu(y);
+        y = activation->forward_pooled(y, *pool);
         ++i;
         continue;
       }

@@ -1,7 +1,10 @@
 #include "quant/fake_quant.h"
 
+#include <algorithm>
+#include <optional>
 #include <vector>
 
+#include "autograd/no_grad.h"
 #include "autograd/node.h"
 #include "quant/kernels/fake_quant.h"
 #include "tensor/factory.h"
@@ -46,6 +49,81 @@ void for_each_chunk(std::int64_t numel, std::int64_t scales, F f) {
   });
 }
 
+// The gradients of input, scale and zero point. f is called in parallel with (scale index, first element,
+// number of elements, grad_x), writes that part of grad_x unless it is null, and returns its sums. `grad_x`
+// is for the result if the input wants one.
+template <class F>
+Grads gradients(Tensor grad_x, std::int64_t numel, const Shape& scale_shape, const Needs& needs, F f) {
+  float* const out = grad_x.defined() ? grad_x.mutable_data<float>() : nullptr;
+  const std::int64_t scales = scale_shape.numel(), group = scales > 0 ? numel / scales : 0;
+  const std::int64_t pieces = (group + kChunk - 1) / kChunk;
+  std::vector<FakeQuantSums> partial(static_cast<std::size_t>(scales * pieces));
+  for_each_chunk(numel, scales,
+                 [&](std::int64_t chunk, std::int64_t channel, std::int64_t first, std::size_t n) {
+                   partial[static_cast<std::size_t>(chunk)] = f(channel, first, n, out);
+                 });
+  Tensor grad_scale = empty(scale_shape);
+  double zero_point_sum = 0;
+  for (std::int64_t channel = 0; channel < scales; ++channel) {
+    double sum = 0;
+    for (std::int64_t i = channel * pieces; i < (channel + 1) * pieces; ++i) {
+      sum += partial[static_cast<std::size_t>(i)].scale;
+      zero_point_sum += partial[static_cast<std::size_t>(i)].zero_point;
+    }
+    grad_scale.mutable_data<float>()[channel] = static_cast<float>(sum);
+  }
+  Grads grads{std::nullopt, grad_scale};
+  if (out != nullptr) grads[0] = grad_x;
+  if (needs.size() > 2) grads.push_back(scalar(zero_point_sum));
+  return grads;
+}
+
+std::vector<Variable> inputs_of(const Variable& x, const Variable& scale, const Variable& zero_point) {
+  std::vector<Variable> inputs{x, scale};
+  if (zero_point.defined()) inputs.push_back(zero_point);
+  return inputs;
+}
+
+Setup setup_of(const FakeQuantOptions& options, const Variable& zero_point) {
+  return {options, zero_point.defined() ? static_cast<float>(zero_point.value().item()) : 0.0f};
+}
+
+// What the one pass keeps for the backward pass, and nobody else sees: see QuantPoolKernels.
+struct SavedChoice {
+  Tensor slope, source;
+};
+
+// Where the one pass takes x: its planes lie one after the other, each [h, w, images or channels].
+struct PlanesOfPool {
+  QuantPool pool;
+  int inner;  // the dimension of what lies next to each other
+};
+std::optional<PlanesOfPool> planes_of(const Tensor& x, Size2 kernel, const PoolOptions& o) {
+  if (x.rank() != 4 || o.padding != Size2(0) || o.dilation != Size2(1) || o.ceil_mode) return {};
+  const Size2 stride = o.stride == Size2(0) ? kernel : o.stride;
+  const std::int64_t h = x.size(2), w = x.size(3);
+  if (kernel.h < 1 || kernel.w < 1 || stride.h < kernel.h || stride.w < kernel.w || h < kernel.h ||
+      w < kernel.w || h * w >= 1 << 24)
+    return {};
+  for (const int inner : {0, 1}) {
+    const std::int64_t images = x.size(inner);
+    Strides strides{1, 1, w * images, images};
+    strides[1 - inner] = h * w * images;
+    if (images > 0 && images % 16 == 0 && x.strides() == strides)
+      return PlanesOfPool{{.images = images,
+                           .h = h,
+                           .w = w,
+                           .oh = (h - kernel.h) / stride.h + 1,
+                           .ow = (w - kernel.w) / stride.w + 1,
+                           .r = kernel.h,
+                           .s = kernel.w,
+                           .stride_h = stride.h,
+                           .stride_w = stride.w},
+                          inner};
+  }
+  return {};
+}
+
 }  // namespace
 
 Variable fake_quantize(const Variable& input, const Variable& scale, const Variable& zero_point,
@@ -58,7 +136,7 @@ Variable fake_quantize(const Variable& input, const Variable& scale, const Varia
                ", expected one scale or one per channel");
   const Tensor x = arranged(input.value(), scales);
   const Tensor factors = scale.value().contiguous();
-  const Setup setup{options, zero_point.defined() ? static_cast<float>(zero_point.value().item()) : 0.0f};
+  const Setup setup = setup_of(options, zero_point);
 
   Tensor y = empty_in_layout_of(x);
   const float* const in = x.data<float>();
@@ -69,40 +147,66 @@ Variable fake_quantize(const Variable& input, const Variable& scale, const Varia
                                                 setup.params(factors.data<float>()[channel]));
                  });
 
-  auto backward = [x = SavedTensor(x), factors = SavedTensor(factors), setup, scales,
-                   scale_shape = scale.shape()](const Tensor& grad_y, const Needs& needs) {
-    const Tensor& source = x.get();
-    const Tensor grad = with_strides(grad_y, source.strides());
-    Tensor grad_x = empty_in_layout_of(source);
-    const std::int64_t group = scales > 0 ? source.numel() / scales : 0;
-    const std::int64_t pieces = (group + kChunk - 1) / kChunk;
-    std::vector<FakeQuantSums> partial(static_cast<std::size_t>(scales * pieces));
-    float* const out_grad = grad_x.mutable_data<float>();
-    for_each_chunk(source.numel(), scales,
-                   [&](std::int64_t chunk, std::int64_t channel, std::int64_t first, std::size_t n) {
-                     partial[static_cast<std::size_t>(chunk)] = fake_quant_kernels().backward(
-                         source.data<float>() + first, grad.data<float>() + first, out_grad + first, n,
-                         setup.params(factors.get().data<float>()[channel]));
-                   });
-    Tensor grad_scale = empty({scales});
-    double zero_point_sum = 0;
-    for (std::int64_t channel = 0; channel < scales; ++channel) {
-      double sum = 0;
-      for (std::int64_t i = channel * pieces; i < (channel + 1) * pieces; ++i) {
-        sum += partial[static_cast<std::size_t>(i)].scale;
-        zero_point_sum += partial[static_cast<std::size_t>(i)].zero_point;
-      }
-      grad_scale.mutable_data<float>()[channel] = static_cast<float>(sum);
-    }
-    Grads grads(needs.size());
-    grads[0] = grad_x;
-    grads[1] = grad_scale.reshape(scale_shape);
-    if (needs.size() > 2) grads[2] = scalar(zero_point_sum);
-    return grads;
-  };
-  if (zero_point.defined())
-    return make_op("fake_quantize", y, {input, scale, zero_point}, std::move(backward));
-  return make_op("fake_quantize", y, {input, scale}, std::move(backward));
+  return make_op("fake_quantize", y, inputs_of(input, scale, zero_point),
+                 [x = SavedTensor(x), factors = SavedTensor(factors), setup, scale_shape = scale.shape()](
+                     const Tensor& grad_y, const Needs& needs) {
+                   const Tensor& source = x.get();
+                   const Tensor grad = with_strides(grad_y, source.strides());
+                   const Tensor grad_x = needs[0] ? empty_in_layout_of(source) : Tensor();
+                   return gradients(grad_x, source.numel(), scale_shape, needs,
+                                    [&](std::int64_t channel, std::int64_t first, std::size_t n, float* out) {
+                                      return fake_quant_kernels().backward(
+                                          source.data<float>() + first, grad.data<float>() + first,
+                                          out == nullptr ? out : out + first, n,
+                                          setup.params(factors.get().data<float>()[channel]));
+                                    });
+                 });
+}
+
+Variable fake_quantize_max_pool2d(const Variable& input, const Variable& scale, const Variable& zero_point,
+                                  const FakeQuantOptions& options, Size2 kernel, const PoolOptions& o) {
+  const Tensor& x = input.value();
+  const auto planes =
+      x.dtype() == DType::float32 && scale.dtype() == DType::float32 && scale.value().numel() == 1
+          ? planes_of(x, kernel, o)
+          : std::nullopt;
+  const FakeQuantParams params =
+      planes ? setup_of(options, zero_point).params(static_cast<float>(scale.value().item()))
+             : FakeQuantParams{};
+  if (!planes || !is_regular(params) || options.clamp != Clamp::real)
+    return max_pool2d(fake_quantize(input, scale, zero_point, options), kernel, o);
+
+  const QuantPool pool = planes->pool;
+  const int inner = planes->inner;
+  const std::int64_t outer = x.size(1 - inner), x_step = pool.h * pool.w * pool.images,
+                     y_step = pool.oh * pool.ow * pool.images;
+  const Shape order = inner == 0 ? Shape{3, 0, 1, 2} : Shape{0, 3, 1, 2};
+  const auto blank = [&] { return empty({outer, pool.oh, pool.ow, pool.images}).permute(order); };
+  Tensor y = blank();
+  const std::vector<Variable> inputs = inputs_of(input, scale, zero_point);
+  const bool saves = grad_enabled() && std::any_of(inputs.begin(), inputs.end(),
+                                                   [](const Variable& v) { return v.requires_grad(); });
+  SavedChoice saved = saves ? SavedChoice{blank(), blank()} : SavedChoice{};
+  const Shape scale_shape = scale.shape();
+  float* const out = y.mutable_data<float>();
+  float* const slope = saves ? saved.slope.mutable_data<float>() : nullptr;
+  float* const source = saves ? saved.source.mutable_data<float>() : nullptr;
+  parallel_for(outer, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i)
+      quant_pool_kernels().forward(pool, x.data<float>() + i * x_step, out + i * y_step,
+                                   saves ? slope + i * y_step : nullptr,
+                                   saves ? source + i * y_step : nullptr, params);
+  });
+  return make_op("fake_quantize_max_pool2d", y, inputs, [=](const Tensor& grad_y, const Needs& needs) {
+    const Tensor grad = with_strides(grad_y, saved.slope.strides());
+    const Tensor grad_x = needs[0] ? empty({outer, pool.h, pool.w, pool.images}).permute(order) : Tensor();
+    return gradients(grad_x, outer * x_step, scale_shape, needs,
+                     [&](std::int64_t, std::int64_t first, std::size_t n, float* out) {
+                       return quant_pool_kernels().backward(
+                           pool, grad.data<float>(), saved.slope.data<float>(), saved.source.data<float>(),
+                           out, first, static_cast<std::ptrdiff_t>(n), params.scale);
+                     });
+  });
 }
 
 }  // namespace nibble::quant

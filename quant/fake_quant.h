@@ -1,6 +1,6 @@
 #pragma once
 
-#include "autograd/variable.h"
+#include "autograd/ops_pool.h"
 #include "quant/qparams.h"
 
 namespace nibble::quant {
@@ -25,5 +25,12 @@ struct FakeQuantOptions {
 // is rank 0 or undefined (0). Keeps the memory layout of x; the result has no annotation.
 Variable fake_quantize(const Variable& x, const Variable& scale, const Variable& zero_point,
                        const FakeQuantOptions& options);
+
+// max_pool2d(fake_quantize(x, scale, zero_point, options), kernel, pool), the same bits forward and backward.
+// Where a multiple of 16 images or channels lie next to each other and windows neither overlap nor leave the
+// input, it is one pass over x, and the backward pass does not need x. (Only a NaN that no window chooses
+// does not reach the gradient of the scale then.)
+Variable fake_quantize_max_pool2d(const Variable& x, const Variable& scale, const Variable& zero_point,
+                                  const FakeQuantOptions& options, Size2 kernel, const PoolOptions& pool);
 
 }  // namespace nibble::quant

@@ -139,24 +139,33 @@ QuantActivation::Scale QuantActivation::eval_scale() {
   return {scale, quantizer_.shifted ? zero_point_of(Variable(zp_buffer_.clone()), scale) : Variable()};
 }
 
+QuantActivation::Scale QuantActivation::scale_for(const Variable& x) {
+  if (!is_training()) return eval_scale();
+  if (collected_steps() < quantizer_.collect_stats_steps) return batch_scale(x);
+  if (!has_parameter()) start_parameter();
+  return parameter_scale();
+}
+
+Variable QuantActivation::annotated(const Variable& y, const Scale& scale) const {
+  const double zero_point = scale.zero_point.defined() ? scale.zero_point.value().item() : 0;
+  return y.with_annotation(std::make_shared<QuantParams>(scale.scale, zero_point, quantizer_.bit_width,
+                                                         quantizer_.is_signed, false));
+}
+
 Variable QuantActivation::forward(const Variable& x) {
   if (calibrating_) {
     if (!has_parameter()) update_average(statistic(x.detach()), true);
     return relu_ ? relu(x) : x;
   }
-  Scale s;
-  if (!is_training()) {
-    s = eval_scale();
-  } else if (collected_steps() < quantizer_.collect_stats_steps) {
-    s = batch_scale(x);
-  } else {
-    if (!has_parameter()) start_parameter();
-    s = parameter_scale();
-  }
-  const double zero_point = s.zero_point.defined() ? s.zero_point.value().item() : 0;
-  return fake_quantize(x, s.scale, s.zero_point, {.range = range(), .relu = relu_})
-      .with_annotation(std::make_shared<QuantParams>(s.scale, zero_point, quantizer_.bit_width,
-                                                     quantizer_.is_signed, false));
+  const Scale s = scale_for(x);
+  return annotated(fake_quantize(x, s.scale, s.zero_point, options()), s);
+}
+
+Variable QuantActivation::forward_pooled(const Variable& x, const nn::MaxPool2d& pool) {
+  if (calibrating_) return max_pool2d(forward(x), pool.kernel(), pool.options());
+  const Scale s = scale_for(x);
+  return annotated(
+      fake_quantize_max_pool2d(x, s.scale, s.zero_point, options(), pool.kernel(), pool.options()), s);
 }
 
 }  // namespace nibble::quant

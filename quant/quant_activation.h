@@ -1,7 +1,7 @@
 #pragma once
 
-#include "nn/module.h"
-#include "quant/qparams.h"
+#include "nn/activation.h"
+#include "quant/fake_quant.h"
 #include "quant/quantizer.h"
 
 namespace nibble::quant {
@@ -18,9 +18,10 @@ namespace nibble::quant {
 //   data
 // Shifted: the statistic is hi - lo with lo = min(0, low percentile), and zero_point = clamp(round(|zp_value|
 // / scale)). State: scale_value, zp_value (parameters); scale_buffer, zp_buffer, collected_steps (buffers).
-class QuantActivation : public nn::Module {
+class QuantActivation : public nn::PoolableActivation {
  public:
   Variable forward(const Variable& x) override;
+  Variable forward_pooled(const Variable& x, const nn::MaxPool2d& pool) override;
 
   const ActQuantizer& quantizer() const { return quantizer_; }
   IntegerRange range() const;
@@ -40,6 +41,8 @@ class QuantActivation : public nn::Module {
   struct Scale {
     Variable scale, zero_point;  // zero_point undefined unless shifted
   };
+  FakeQuantOptions options() const { return {.range = range(), .relu = relu_}; }
+  Variable annotated(const Variable& y, const Scale& scale) const;
   bool has_parameter() const;
   struct Statistic {
     Variable span, low;  // low undefined unless shifted
@@ -47,6 +50,7 @@ class QuantActivation : public nn::Module {
   Statistic statistic(const Variable& x) const;
   void update_average(const Statistic& batch, bool equal_weight);
   void start_parameter();
+  Scale scale_for(const Variable& x);  // of the phase; not while calibrating
   Scale batch_scale(const Variable& x);
   Scale parameter_scale();
   Scale eval_scale();

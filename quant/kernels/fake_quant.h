@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 
 #include "tensor/simd/dispatch.h"
@@ -12,6 +13,14 @@ struct FakeQuantParams {
   bool clamp_passes;  // straight-through clamp (weights); else no gradient outside (activations, biases)
   bool relu;          // x stands for max(x, 0)
 };
+
+// Whether scale and codes are so far from the ends of float32 that nothing over- or underflows, that codes
+// are exact and that different codes are different values in the same order.
+inline bool is_regular(const FakeQuantParams& p) {
+  constexpr float kLargest = 0x1p20f;
+  return p.scale >= 0x1p-60f && p.scale <= 0x1p60f && p.lo >= -kLargest && p.hi <= kLargest &&
+         p.zero_point >= p.lo && p.zero_point <= p.hi && std::nearbyint(p.zero_point) == p.zero_point;
+}
 
 // Gradients that a run of elements sends to scale and zero point.
 struct FakeQuantSums {
@@ -27,11 +36,40 @@ struct FakeQuantKernels {
   //   grad_x = grad_y inside, 0 outside; with relu also 0 where x <= 0
   //   sums.scale = sum of grad_y * (clamp(code) - zero_point - (inside ? x / scale : 0))
   //   sums.zero_point = -scale * sum of grad_y outside
-  // The sums are taken in float32: call it on a few thousand elements at a time and add up in double.
+  // grad_x may be null. The sums are taken in float32: call it on a few thousand elements at a time and add
+  // up in double.
   FakeQuantSums (*backward)(const float* x, const float* grad_y, float* grad_x, std::size_t n,
                             const FakeQuantParams& params) noexcept;
 };
 
+// Max pooling of quantized planes x [h, w, images] without gaps. Windows lie inside and do not overlap.
+struct QuantPool {
+  std::ptrdiff_t images;  // a multiple of 16
+  std::ptrdiff_t h, w;    // h * w < 2^24
+  std::ptrdiff_t oh, ow;  // y is [oh, ow, images]
+  std::ptrdiff_t r, s;    // window
+  std::ptrdiff_t stride_h, stride_w;
+};
+
+// What the backward pass has to know of each y, which is the first of the window's elements with the largest
+// code:
+//   slope   dy / dscale of that element
+//   source  1 + its position in the plane; negative where it was clamped, which the sums count but not
+//   grad_x;
+//           0 where relu made it 0, which nothing counts
+struct QuantPoolKernels {
+  // One plane; params are regular. slope and source may be null: then there is no backward pass.
+  void (*forward)(const QuantPool& pool, const float* x, float* y, float* slope, float* source,
+                  const FakeQuantParams& params) noexcept;
+  // The elements [first, first + n) of grad_x (or null), multiples of 16, counted through all planes:
+  // pointers are those of the first. The same bits as FakeQuantKernels::backward for the gradient that the
+  // pooling hands on.
+  FakeQuantSums (*backward)(const QuantPool& pool, const float* grad_y, const float* slope,
+                            const float* source, float* grad_x, std::ptrdiff_t first, std::ptrdiff_t n,
+                            float scale) noexcept;
+};
+
 NIBBLE_DECLARE_KERNELS(FakeQuantKernels, fake_quant_kernels)
+NIBBLE_DECLARE_KERNELS(QuantPoolKernels, quant_pool_kernels)
 
 }  // namespace nibble::quant

@@ -30,23 +30,28 @@ struct FakeQuantFormulas {
   V rectified(V x) const { return relu ? select(x <= zero, zero, x) : x; }
   V clamped(V code) const { return select(code < lo, lo, select(code > hi, hi, code)); }
 
-  V forward(V x) const {
+  struct Levels {
+    V quotient, code, level;  // x / scale, rounded, clamped
+  };
+  Levels levels(V quotient) const {
     using std::nearbyint;  // half to even, the rounding mode of the processor
-    const V code = clamped(nearbyint(rectified(x) / scale + zero_point));
-    return (code - zero_point) * scale;
+    const V code = nearbyint(quotient + zero_point);
+    return {quotient, code, clamped(code)};
   }
+  Levels levels_of(V x) const { return levels(rectified(x) / scale); }
+  V value(const Levels& q) const { return (q.level - zero_point) * scale; }
+  V forward(V x) const { return value(levels_of(x)); }
 
   struct Gradients {
     V x, scale, outside;  // what the element adds to the sums; `outside` is grad_y where it was clamped
   };
-  Gradients backward(V x, V grad_y) const {
-    using std::nearbyint;
-    const V quotient = rectified(x) / scale, code = nearbyint(quotient + zero_point), level = clamped(code);
-    if (clamp_passes) return {grad_y, grad_y * (level - zero_point - quotient), zero};
-    const auto inside = code == level;
+  Gradients backward(V x, V grad_y) const { return backward(levels_of(x), x, grad_y); }
+  Gradients backward(const Levels& q, V x, V grad_y) const {
+    if (clamp_passes) return {grad_y, grad_y * (q.level - zero_point - q.quotient), zero};
+    const auto inside = q.code == q.level;
     const V grad_x = select(inside, grad_y, zero);
     return {relu ? select(x > zero, grad_x, zero) : grad_x,
-            grad_y * (level - zero_point - select(inside, quotient, zero)), select(inside, zero, grad_y)};
+            grad_y * (q.level - zero_point - select(inside, q.quotient, zero)), select(inside, zero, grad_y)};
   }
 };
 

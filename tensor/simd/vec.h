@@ -81,6 +81,22 @@ inline xsimd::batch_bool<float> is_not_less_equal(VecF a, VecF b) {
 #endif
 }
 
+// a < b ? a : b and a > b ? a : b: b if one of them is NaN.
+inline VecF smaller_or_second(VecF a, VecF b) {
+#if defined(__x86_64__)
+  return xsimd::min(a, b);
+#else
+  return select(a < b, a, b);
+#endif
+}
+inline VecF larger_or_second(VecF a, VecF b) {
+#if defined(__x86_64__)
+  return xsimd::max(a, b);
+#else
+  return select(a > b, a, b);
+#endif
+}
+
 inline VecI to_int(VecF v) { return xsimd::to_int(v); }  // truncates
 inline VecF to_float(VecI v) { return xsimd::to_float(v); }
 
@@ -145,6 +161,40 @@ inline VecF fused_multiply_add(VecF a, VecF b, VecF c) {
   return fma(a, b, c);
 #endif
 }
+
+// x / d for many x, to the same bits but without a division where there is fma: a product with the reciprocal
+// in two parts is within one unit in the last place, and from there a step of Newton's is exact (Brisebarre,
+// Muller and Raina, "Accelerating correctly rounded floating-point division when the divisor is known in
+// advance", 2004). 2^-60 <= d <= 2^60 and |x / d| < 2^60, or NaN; the sign of a zero may be lost.
+class Divider {
+ public:
+  explicit Divider(float d) : divisor_(d), minus_divisor_(-d), high_(1 / d), low_(0.0f) {
+    low_ = fma(minus_divisor_, high_, VecF(1.0f)) * high_;
+  }
+
+  VecF quotient(VecF x) const {
+#if defined(__x86_64__) && !defined(__FMA__)
+    return x / divisor_;
+#else
+    // Of what is smaller, the remainder that the step takes would not be exact.
+    const VecF magnitude = xsimd::abs(x);
+    if (xsimd::any((magnitude > VecF(0.0f)) & (magnitude < VecF(0x1p-100f)))) return x / divisor_;
+    return quotient_of_normal(x);
+#endif
+  }
+  // The same, but below |x| = 2^-100 the last bit may differ.
+  VecF quotient_of_normal(VecF x) const {
+#if defined(__x86_64__) && !defined(__FMA__)
+    return x / divisor_;
+#else
+    const VecF near = fma(x, high_, x * low_);
+    return fma(fma(near, minus_divisor_, x), high_, near);
+#endif
+  }
+
+ private:
+  VecF divisor_, minus_divisor_, high_, low_;
+};
 
 // A hint, harmless at any address.
 inline void prefetch_line(const float* p) { __builtin_prefetch(p); }

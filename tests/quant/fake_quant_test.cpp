@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "autograd/no_grad.h"
 #include "autograd/ops_elementwise.h"
 #include "quant/kernels/fake_quant.h"
 #include "tensor/elementwise.h"
@@ -82,12 +83,177 @@ TEST_CASE("fake quantization has the same bits on every tier", "[tiers]") {
           CHECK(std::equal(grad.begin(), grad.end(), grad_x.begin(), same_bits));
           CHECK(same_bits(sums.back().scale, sums.front().scale));
           CHECK(same_bits(sums.back().zero_point, sums.front().zero_point));
+          const FakeQuantSums alone =
+              fake_quant_kernels(isa).backward(in.data(), upstream.data(), nullptr, y.size(), p);
+          CHECK(same_bits(alone.scale, sums.back().scale));
         }
         if (std::isfinite(scale_sum)) CHECK(std::abs(sums[0].scale - scale_sum) <= 1e-6 * magnitude);
         CHECK(std::abs(sums[0].zero_point + double{p.scale} * outside) <= 1e-6 * static_cast<double>(n + 1));
       }
     }
   }
+}
+
+TEST_CASE("pooling of fake quantized planes has the same bits on every tier, and those of a scalar reference",
+          "[tiers]") {
+  Rng rng(12);
+  constexpr std::ptrdiff_t kPlanes = 2;
+  for (int i = 0; i < 60; ++i) {
+    const auto up_to = [&](std::ptrdiff_t least, std::uint64_t more) {
+      return least + static_cast<std::ptrdiff_t>(rng.below(more + 1));
+    };
+    QuantPool p{};
+    p.images = 16 * up_to(1, 3);
+    p.h = up_to(4, 5), p.w = up_to(4, 5);
+    p.r = up_to(1, 2), p.s = up_to(1, 2);
+    if (i % 2) p.r = p.s = 2;
+    p.stride_h = p.r + up_to(0, 1), p.stride_w = p.s + up_to(0, 1);
+    p.oh = (p.h - p.r) / p.stride_h + 1, p.ow = (p.w - p.s) / p.stride_w + 1;
+    const bool is_signed = rng.below(2) != 0;
+    const IntegerRange range = integer_range(2 + static_cast<int>(rng.below(4)), is_signed, false);
+    const FakeQuantParams params{.scale = 0.3f,
+                                 .zero_point = is_signed ? 0.0f : static_cast<float>(rng.below(3)),
+                                 .lo = static_cast<float>(range.lo),
+                                 .hi = static_cast<float>(range.hi),
+                                 .clamp_passes = false,
+                                 .relu = rng.below(2) != 0};
+    REQUIRE(is_regular(params));
+    const std::ptrdiff_t x_step = p.h * p.w * p.images, y_step = p.oh * p.ow * p.images;
+    const Tensor x = awkward(kPlanes * x_step, params.scale, rng),
+                 g = uniform({kPlanes * y_step}, -1, 1, rng);
+
+    const quant::reference::FakeQuantFormulas<float> formulas(params);
+    std::vector<float> y(static_cast<std::size_t>(kPlanes * y_step)),
+        grad_x(static_cast<std::size_t>(kPlanes * x_step));
+    double scale_sum = 0, outside = 0;
+    for (std::ptrdiff_t out = 0; out < kPlanes * y_step; ++out) {
+      const std::ptrdiff_t plane = out / y_step, row = out % y_step / p.images / p.ow,
+                           column = out / p.images % p.ow;
+      std::ptrdiff_t chosen = -1;
+      float best = 0;
+      for (std::ptrdiff_t r = 0; r < p.r; ++r)
+        for (std::ptrdiff_t s = 0; s < p.s; ++s) {
+          const std::ptrdiff_t at = plane * x_step +
+                                    ((row * p.stride_h + r) * p.w + column * p.stride_w + s) * p.images +
+                                    out % p.images;
+          const float value = formulas.forward(x.data<float>()[at]);
+          if (chosen < 0 || !(value <= best)) chosen = at, best = value;
+        }
+      const auto gradients = formulas.backward(x.data<float>()[chosen], g.data<float>()[out]);
+      y[static_cast<std::size_t>(out)] = best;
+      grad_x[static_cast<std::size_t>(chosen)] = gradients.x;
+      scale_sum += double{gradients.scale};
+      outside += double{gradients.outside};
+    }
+
+    // Any run that begins and ends at a multiple of 16.
+    const std::ptrdiff_t first = 16 * up_to(0, static_cast<std::uint64_t>(x_step) / 16);
+    std::vector<FakeQuantSums> sums;
+    for (Isa isa : supported_isas()) {
+      INFO(name_of(isa) << ", case " << i);
+      test::GuardedBuffer<float> in(grad_x.size()), upstream(y.size()), out(y.size()), slope(y.size()),
+          source(y.size()), grad(grad_x.size());
+      std::copy_n(x.data<float>(), x.numel(), in.begin());
+      std::copy_n(g.data<float>(), g.numel(), upstream.begin());
+      for (std::ptrdiff_t plane = 0; plane < kPlanes; ++plane)
+        quant_pool_kernels(isa).forward(p, in.data() + plane * x_step, out.data() + plane * y_step,
+                                        slope.data() + plane * y_step, source.data() + plane * y_step,
+                                        params);
+      for (const auto& [begin, end] :
+           {std::pair{std::ptrdiff_t{0}, first}, std::pair{first, kPlanes * x_step}})
+        sums.push_back(quant_pool_kernels(isa).backward(p, upstream.data(), slope.data(), source.data(),
+                                                        grad.data(), begin, end - begin, params.scale));
+      CHECK(std::equal(out.begin(), out.end(), y.begin(), same_bits));
+      CHECK(std::equal(grad.begin(), grad.end(), grad_x.begin(), same_bits));
+      for (std::size_t part : {0, 1}) {
+        CHECK(same_bits(sums[sums.size() - 2 + part].scale, sums[part].scale));
+        CHECK(same_bits(sums[sums.size() - 2 + part].zero_point, sums[part].zero_point));
+      }
+    }
+    if (std::isfinite(scale_sum)) CHECK(sums[0].scale + sums[1].scale == Approx(scale_sum).margin(1e-3));
+    CHECK(sums[0].zero_point + sums[1].zero_point == Approx(-double{params.scale} * outside).margin(1e-3));
+  }
+}
+
+TEST_CASE("fake quantization divides without a division to the same bits", "[tiers]") {
+  Rng rng(14);
+  QuantPool p{};
+  p.images = 1 << 12;
+  p.h = p.w = p.oh = p.ow = p.r = p.s = p.stride_h = p.stride_w = 1;
+  const std::size_t n = static_cast<std::size_t>(p.images);
+  std::vector<float> x(n), y(n), slope(n), source(n);
+  for (int i = 0; i < 100; ++i) {
+    const auto mantissa = [&] { return 1 + static_cast<float>(rng.below(1 << 23)) * 0x1p-23f; };
+    const float scale = std::ldexp(i < 10 ? 2 - 0x1p-23f : mantissa(), static_cast<int>(rng.below(119)) - 60);
+    const FakeQuantParams params{
+        .scale = scale, .zero_point = 0, .lo = -32768, .hi = 32767, .clamp_passes = false, .relu = false};
+    REQUIRE(is_regular(params));
+    for (float& v : x) {
+      v = mantissa() * scale * std::ldexp(rng.below(2) ? 1.0f : -1.0f, static_cast<int>(rng.below(20)) - 4);
+      if (rng.below(50) == 0) v = std::ldexp(v, -static_cast<int>(rng.below(120)));
+      if (rng.below(50) == 0) v = (static_cast<float>(rng.below(100)) + 0.5f) * scale;
+    }
+    const quant::reference::FakeQuantFormulas<float> formulas(params);
+    for (Isa isa : supported_isas()) {
+      INFO(name_of(isa) << ", scale " << scale);
+      quant_pool_kernels(isa).forward(p, x.data(), y.data(), slope.data(), source.data(), params);
+      std::size_t wrong = 0;
+      for (std::size_t k = 0; k < n; ++k)
+        wrong += y[k] != formulas.forward(x[k]) || slope[k] != formulas.backward(x[k], 1).scale;
+      CHECK(wrong == 0);
+    }
+  }
+}
+
+TEST_CASE("fake_quantize_max_pool2d: the bits of pooling after quantization, forward and backward") {
+  Rng rng(13);
+  const int before = num_threads();
+  for (int i = 0; i < 200; ++i) {
+    const auto pick = [&](std::initializer_list<std::int64_t> values) {
+      return values.begin()[rng.below(values.size())];
+    };
+    const Size2 kernel(pick({1, 2, 2, 3}), pick({1, 2, 2, 3}));
+    PoolOptions o;
+    if (i % 4 == 1) o.stride = {pick({1, 2, 3, 4}), pick({1, 2, 3, 4})};
+    if (i % 8 == 3) o.padding = {kernel.h / 2, kernel.w / 2};
+    o.ceil_mode = i % 8 == 5;
+    const std::int64_t n = pick({1, 16, 20, 32, 64}), c = pick({1, 3, 16}), h = pick({6, 9}),
+                       w = pick({5, 14});
+    Tensor x =
+        i % 3 == 0 ? empty({n, h, w, c}).permute({0, 3, 1, 2}) : empty({c, h, w, n}).permute({3, 0, 1, 2});
+    x.copy_from(i % 5 == 0 ? awkward(x.numel(), 0.25f, rng).reshape(x.shape())
+                           : uniform(x.shape(), -3, 3, rng));
+    // A NaN that no window chooses is multiplied by the gradient 0 in two passes, and nobody sees it in one.
+    Tensor in_order = x.permute(i % 3 == 0 ? Shape{0, 2, 3, 1} : Shape{1, 2, 3, 0});
+    for (float& value : in_order.mutable_values<float>())
+      if (std::isnan(value)) value = -std::numeric_limits<float>::infinity();
+    const bool shifted = rng.below(2) != 0;
+    const FakeQuantOptions options{.range = shifted ? IntegerRange{0, 15} : IntegerRange{-8, 7},
+                                   .relu = rng.below(2) != 0};
+    const double factor = i % 10 == 9 ? -0.25 : pick({1, 2}) * 0.25;
+    INFO("case " << i << ": " << x.shape() << " kernel " << kernel << " stride " << o.stride);
+    std::vector<Tensor> results;
+    for (const auto& [fused, threads] : {std::pair{false, 1}, std::pair{true, 1}, std::pair{true, 2}}) {
+      set_num_threads(threads);
+      Variable v(x, true), scale(scalar(factor), true), zero_point;
+      if (shifted) zero_point = Variable(scalar(4), true);
+      const Variable y = fused ? fake_quantize_max_pool2d(v, scale, zero_point, options, kernel, o)
+                               : max_pool2d(fake_quantize(v, scale, zero_point, options), kernel, o);
+      Rng same(i);
+      y.backward(uniform(y.shape(), -1, 1, same));
+      for (const Tensor& t : {y.value(), v.grad(), scale.grad(), shifted ? zero_point.grad() : scalar(0)})
+        results.push_back(t);
+    }
+    for (std::size_t k = 4; k < results.size(); ++k) {
+      CHECK(test::same_elements(results[k], results[k % 4]));
+      CHECK(results[k].strides() == results[k % 4].strides());
+    }
+    const NoGrad no_grad;
+    CHECK(test::same_elements(
+        fake_quantize_max_pool2d(Variable(x), Variable(scalar(factor)), {}, options, kernel, o).value(),
+        max_pool2d(fake_quantize(Variable(x), Variable(scalar(factor)), {}, options), kernel, o).value()));
+  }
+  set_num_threads(before);
 }
 
 TEST_CASE("fused with ReLU it is the quantization of relu(x)") {

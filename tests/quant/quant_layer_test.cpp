@@ -140,3 +140,35 @@ TEST_CASE("not a number goes through quantizers as such") {
   const Tensor y = relu(from_values<float>({2}, {std::nanf(""), 1})).value();
   CHECK(std::isnan(y.values<float>()[0]));
 }
+
+TEST_CASE("QuantReLU in front of MaxPool2d: one pass in a Sequential, the same bits in every phase") {
+  Rng rng(21);
+  const nn::MaxPool2d pool(2);
+  for (const bool shifted : {false, true}) {
+    ActQuantizer quantizer = shifted ? ShiftedUint8ActPerTensorFloat(4) : Uint8ActPerTensorFloat(4);
+    quantizer.collect_stats_steps = 3;
+    QuantReLU alone(quantizer);
+    nn::Sequential together{QuantReLU(quantizer), nn::MaxPool2d(2)};
+    for (int step = 0; step < 8; ++step) {
+      const Tensor x = uniform({3, 8, 6, 32}, -2, 3, rng).permute({3, 0, 1, 2});
+      if (step == 6) alone.eval(), together.eval();
+      std::vector<Tensor> results;
+      for (const bool fused : {false, true}) {
+        const Variable v(x, true);
+        const Variable y = fused ? together(v) : max_pool2d(alone(v), pool.kernel(), pool.options());
+        CHECK(QuantTensor::is_quantized(y));
+        y.backward(mul(y.value(), y.value()));
+        results.push_back(y.value());
+        results.push_back(v.grad());
+        for (Variable parameter : fused ? together.parameters() : alone.parameters()) {
+          if (!parameter.grad().defined()) continue;
+          results.push_back(parameter.grad());
+          parameter.zero_grad();
+        }
+      }
+      const std::size_t half = results.size() / 2;
+      REQUIRE(results.size() == 2 * half);
+      for (std::size_t i = 0; i < half; ++i) CHECK(test::same_elements(results[i], results[half + i]));
+    }
+  }
+}

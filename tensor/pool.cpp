@@ -84,7 +84,20 @@ DirectPool direct_pool(const Tensor& x, const Tensor& y, const Window& p, bool r
           .x_w = x.strides()[3],
           .y_h = y.strides()[2],
           .y_w = y.strides()[3],
-          .relu = relu};
+          .relu = relu,
+          .first_row = 0,
+          .end_row = 0};
+}
+
+// Calls f(rows of the output, plane) in parallel. Threads share the rows, not the planes, as they do in
+// convolutions: then most of what one reads is in its own cache.
+template <class F>
+void for_rows_of_planes(const DirectPool& pool, std::int64_t planes, F f) {
+  parallel_for(pool.oh, 1, [&](std::int64_t begin, std::int64_t end) {
+    DirectPool part = pool;
+    part.first_row = begin, part.end_row = end;
+    for (std::int64_t plane = 0; plane < planes; ++plane) f(part, plane);
+  });
 }
 
 // Calls f(offset of the plane in a, offset of the plane in b) for every image and channel, in parallel.
@@ -118,9 +131,8 @@ MaxPoolResult max_pool2d(const Tensor& x, Size2 kernel, const PoolOptions& optio
     float* out = result.values.mutable_data<float>();
     const int outer = 1 - innermost(x);
     const std::int64_t x_step = x.strides()[outer], y_step = result.values.strides()[outer];
-    parallel_for(x.size(outer), 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i)
-        pool_kernels().max_pool(pool, in + i * x_step, out + i * y_step, indices + i * y_step);
+    for_rows_of_planes(pool, x.size(outer), [&](const DirectPool& part, std::int64_t i) {
+      pool_kernels().max_pool(part, in + i * x_step, out + i * y_step, indices + i * y_step);
     });
     return result;
   }
@@ -184,10 +196,9 @@ Tensor max_pool2d_backward(const Tensor& grad_out, const Tensor& indices, const 
     float* const out = grad_x.mutable_data<float>();
     const int outer = 1 - innermost(grad_x);
     const std::int64_t x_step = grad_x.strides()[outer], y_step = grad.strides()[outer];
-    parallel_for(x_shape[outer], 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i)
-        pool_kernels().max_pool_backward(pool, grad.data<float>() + i * y_step,
-                                         codes.data<std::int32_t>() + i * y_step, out + i * x_step);
+    for_rows_of_planes(pool, x_shape[outer], [&](const DirectPool& part, std::int64_t i) {
+      pool_kernels().max_pool_backward(part, grad.data<float>() + i * y_step,
+                                       codes.data<std::int32_t>() + i * y_step, out + i * x_step);
     });
     return grad_x;
   }

@@ -54,7 +54,7 @@ bool is_fixed(const DirectPool& p) {
 // Calls f(row, column, first image, whole vector or not, images of it) for all outputs.
 template <class F>
 [[gnu::always_inline]] inline void for_each_output(const DirectPool& p, F f) {
-  for (Index row = 0; row < p.oh; ++row) {
+  for (Index row = p.first_row; row < p.end_row; ++row) {
     for (Index column = 0; column < p.ow; ++column) {
       Index i = 0;
       for (; i + kVec <= p.images; i += kVec) f(row, column, i, std::true_type{}, kVec);

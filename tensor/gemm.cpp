@@ -5,6 +5,7 @@
 
 #include "tensor/check.h"
 #include "tensor/kernels/gemm.h"
+#include "tensor/kernels/transpose.h"
 #include "tensor/parallel.h"
 #include "tensor/storage.h"
 
@@ -16,10 +17,21 @@ namespace {
 constexpr std::int64_t kDepth = 512;
 constexpr std::int64_t kRowsPerBlock = 252;
 constexpr std::int64_t kColsPerBlock = 2048;
-// From so many tiles side by side on, a packed operand pays for its packing.
+// b is packed so many columns at a time, row by row: 1 KiB of a row at once, where a single panel would take
+// two cache lines of a page and go on to the next. Whole panels on every tier.
+constexpr std::int64_t kColsPerGroup = 256;
+// Up to so many rows of a, packing b costs more than it brings: b is read where it lies ...
+constexpr std::int64_t kRowsInPlace = 128;
+// ... and then so many rows of it at a time. Each may lie on a page of its own, and a row is taken up again
+// one panel later: so many pages are still in the first-level TLB then (96 entries on this generation, c and
+// a need some), lines that fall into the same sets still in L2, and the prefetcher still follows the rows.
+constexpr std::int64_t kDepthInPlace = 64;
+// From so many tiles side by side on, a pays for its packing, if it is deeper than this: the rows of a
+// shallow one are few enough for L1 as they are.
 constexpr std::int64_t kTilesWorthPacking = 4;
-// And only if it is deeper than this: the rows of a shallow one are few enough for L1 as they are.
 constexpr std::int64_t kDepthWorthPacking = 32;
+// Packed panels are fetched one page ahead, at whose end the processor's own prefetching stops.
+constexpr std::int64_t kAheadInPanel = 4096 / sizeof(float);
 // Up to so many rows a product with a transposed, deep b is cheaper the other way round: b is read as it is.
 constexpr std::int64_t kFewRows = 32;
 constexpr std::int64_t kWorkPerThread = 1 << 20;  // multiplications
@@ -68,7 +80,9 @@ struct Problem {
   }
 };
 
-std::int64_t steps_through(std::int64_t k) { return std::max<std::int64_t>(1, divide_up(k, kDepth)); }
+std::int64_t steps_through(std::int64_t k, std::int64_t depth) {
+  return std::max<std::int64_t>(1, divide_up(k, depth));
+}
 
 // Columns of a panel of n, padded to whole vectors.
 std::int64_t padded(const GemmKernels& kernels, std::int64_t n) {
@@ -76,10 +90,17 @@ std::int64_t padded(const GemmKernels& kernels, std::int64_t n) {
                                                                                 : kernels.cols);
 }
 
-void pack_panel(const GemmKernels& kernels, MatrixRef<const float> b, std::int64_t j, std::int64_t n,
-                std::int64_t k, float* out) {
-  kernels.pack(b.data + j * b.col_stride, b.col_stride, b.row_stride, static_cast<std::size_t>(n),
-               static_cast<std::size_t>(k), static_cast<std::size_t>(padded(kernels, n)), out);
+// n columns of b in panels one behind the other, the last one padded.
+void pack_panels(const GemmKernels& kernels, MatrixRef<const float> b, std::int64_t n, std::int64_t k,
+                 float* out) {
+  const auto pack = [&](std::int64_t j, std::int64_t count, std::int64_t width) {
+    kernels.pack(b.data + j * b.col_stride, b.col_stride, b.row_stride, static_cast<std::size_t>(count),
+                 static_cast<std::size_t>(k), static_cast<std::size_t>(width), out + j * k);
+  };
+  const auto cols = static_cast<std::int64_t>(kernels.cols);
+  const std::int64_t rest = n % cols;
+  if (n > rest) pack(0, n - rest, cols);
+  if (rest > 0) pack(n - rest, rest, padded(kernels, rest));
 }
 
 class Engine {
@@ -88,20 +109,26 @@ class Engine {
   Engine(const GemmKernels& kernels, const Problem& whole)
       : kernels_(kernels),
         rows_(static_cast<std::int64_t>(kernels.rows)),
-        cols_(static_cast<std::int64_t>(kernels.cols)) {
-    const std::int64_t depth = std::min(whole.k, kDepth);
-    const std::int64_t a = std::min(whole.m, kRowsPerBlock) * depth;
-    const std::int64_t columns = whole.packed == nullptr ? std::min(whole.n, kColsPerBlock) : 0;
-    const std::int64_t b = divide_up(columns, cols_) * cols_ * depth;
+        cols_(static_cast<std::int64_t>(kernels.cols)),
+        in_place_(whole.packed == nullptr && whole.b.col_stride == 1 &&
+                  (whole.k <= kDepthInPlace || (whole.m <= kRowsInPlace && whole.n > cols_))),
+        steps_(steps_through(whole.k, in_place_ ? kDepthInPlace : kDepth)),
+        // A block of rows below the first finds the panels packed already.
+        kept_cols_(whole.packed != nullptr   ? 0
+                   : in_place_               ? cols_  // the last panel, if it has to be padded
+                   : whole.m > kRowsPerBlock ? kColsPerBlock
+                                             : kColsPerGroup) {
+    const std::int64_t depth = divide_up(whole.k, steps_);
+    const std::int64_t b = divide_up(std::min(whole.n, kept_cols_), cols_) * cols_ * depth;
     a_offset_ = divide_up(b, 16) * 16;
+    const std::int64_t a = std::min(whole.m, kRowsPerBlock) * depth;
     scratch_ = Storage::allocate(static_cast<std::size_t>(a_offset_ + a) * sizeof(float));
   }
 
   void run(const Problem& whole) {
-    const std::int64_t steps = steps_through(whole.k);
     for (std::int64_t j = 0; j < whole.n; j += kColsPerBlock) {
       const Problem columns = whole.part(0, whole.m, j, std::min(kColsPerBlock, whole.n - j));
-      for (std::int64_t step = 0; step < steps; ++step) run_columns(columns.slice(step, steps));
+      for (std::int64_t step = 0; step < steps_; ++step) run_columns(columns.slice(step, steps_));
     }
   }
 
@@ -110,12 +137,10 @@ class Engine {
   float* packed_a() { return packed_b() + a_offset_; }
 
   void run_columns(const Problem& p) {
-    const bool pack_all =
-        p.b.col_stride != 1 || (p.m > kTilesWorthPacking * rows_ && p.k > kDepthWorthPacking);
     const std::int64_t blocks = divide_up(p.m, kRowsPerBlock);
     for (std::int64_t block = 0; block < blocks; ++block) {
       const std::int64_t i = p.m * block / blocks;
-      run_block(p.part(i, p.m * (block + 1) / blocks - i, 0, p.n), pack_all, block == 0);
+      run_block(p.part(i, p.m * (block + 1) / blocks - i, 0, p.n), block == 0);
     }
   }
 
@@ -128,52 +153,69 @@ class Engine {
     return {Tiles{0, count - low, rows}, Tiles{(count - low) * rows, low, rows - 1}};
   }
 
-  // The first block packs the panels of b, each at its first use, which finds it in L1.
-  void run_block(const Problem& p, bool pack_all, bool first) {
-    const std::array<Tiles, 2> all_tiles = tiles_of(p.m);
-    const bool a_packed = p.n > kTilesWorthPacking * cols_ && p.k > kDepthWorthPacking &&
-                          !(p.a.row_stride == 1 && p.a.col_stride == p.m);
-    if (a_packed)
-      for (const Tiles& tiles : all_tiles)
-        for (std::int64_t tile = 0; tile < tiles.count; ++tile) {
-          const std::int64_t i = tiles.first_row + tile * tiles.rows;
-          const auto rows = static_cast<std::size_t>(tiles.rows);
-          kernels_.pack(p.a.data + i * p.a.row_stride, p.a.row_stride, p.a.col_stride, rows,
-                        static_cast<std::size_t>(p.k), rows, packed_a() + i * p.k);
-        }
-    for (std::int64_t j = 0; j < p.n; j += cols_) {
-      const std::int64_t n = std::min(cols_, p.n - j);
-      const bool pack = p.packed == nullptr && (pack_all || n < padded(kernels_, n));
-      if (pack && first) pack_panel(kernels_, p.b, j, n, p.k, packed_b() + j * p.k);
-      const bool packed = pack || p.packed != nullptr;
-      const float* const panel = p.packed != nullptr ? p.packed->panel(p.packed_k, p.packed_n + j, p.k)
-                                 : pack              ? packed_b() + j * p.k
-                                                     : p.b.data + j;
-      for (const auto [i, count, rows] : all_tiles) {
-        if (count == 0) continue;
-        kernels_.run(static_cast<std::size_t>(rows),
-                     {.count = static_cast<std::size_t>(count),
-                      .k = static_cast<std::size_t>(p.k),
-                      .a = a_packed ? packed_a() + i * p.k : p.a.data + i * p.a.row_stride,
-                      .a_tile = rows * (a_packed ? p.k : p.a.row_stride),
-                      .a_row = a_packed ? 1 : p.a.row_stride,
-                      .a_k = a_packed ? rows : p.a.col_stride,
-                      .b = panel,
-                      .b_k = packed ? padded(kernels_, n) : p.b.row_stride,
-                      .b_ahead = packed || i > 0 ? 0 : 2 * cols_,
-                      .c = p.c.data + i * p.c.row_stride + j,
-                      .c_row = p.c.row_stride,
-                      .cols = static_cast<std::size_t>(n),
-                      .accumulate = p.options.accumulate,
-                      .row_bias = p.options.row_bias == nullptr ? nullptr : p.options.row_bias + i,
-                      .col_bias = p.options.col_bias == nullptr ? nullptr : p.options.col_bias + j,
-                      .relu = p.options.relu});
+  const float* pack_a(const Problem& p, const std::array<Tiles, 2>& all_tiles) {
+    for (const Tiles& tiles : all_tiles)
+      for (std::int64_t tile = 0; tile < tiles.count; ++tile) {
+        const std::int64_t i = tiles.first_row + tile * tiles.rows;
+        const auto rows = static_cast<std::size_t>(tiles.rows);
+        kernels_.pack(p.a.data + i * p.a.row_stride, p.a.row_stride, p.a.col_stride, rows,
+                      static_cast<std::size_t>(p.k), rows, packed_a() + i * p.k);
       }
+    return packed_a();
+  }
+
+  // The first block packs b, each group of panels before its first use, which finds it in the cache.
+  void run_block(const Problem& p, bool first) {
+    const std::array<Tiles, 2> all_tiles = tiles_of(p.m);
+    const bool worth_packing_a = p.n > kTilesWorthPacking * cols_ && p.k > kDepthWorthPacking &&
+                                 !(p.a.row_stride == 1 && p.a.col_stride == p.m);
+    const float* const a = worth_packing_a ? pack_a(p, all_tiles) : nullptr;
+    for (std::int64_t j = 0; j < p.n; j += cols_) {
+      const std::int64_t n = std::min(cols_, p.n - j), width = padded(kernels_, n);
+      if (p.packed != nullptr) {
+        run_panel(p, j, all_tiles, a, p.packed->panel(p.packed_k, p.packed_n + j, p.k), width, kAheadInPanel);
+      } else if (in_place_ && n == width) {
+        run_panel(p, j, all_tiles, a, p.b.data + j, p.b.row_stride, cols_);
+      } else {
+        const std::int64_t group = in_place_ ? cols_ : kColsPerGroup;
+        float* const panel = packed_b() + j % kept_cols_ * p.k;
+        if (first && j % group == 0)
+          pack_panels(kernels_, p.part(0, 0, j, 0).b, std::min(group, p.n - j), p.k, panel);
+        run_panel(p, j, all_tiles, a, panel, width, kAheadInPanel);
+      }
+    }
+  }
+
+  // The columns of c from j on, as many as the panel of b has. packed_a: nullptr if a is read in place.
+  void run_panel(const Problem& p, std::int64_t j, const std::array<Tiles, 2>& all_tiles,
+                 const float* packed_a, const float* panel, std::int64_t panel_row, std::int64_t ahead) {
+    for (const auto [i, count, rows] : all_tiles) {
+      if (count == 0) continue;
+      const bool packed = packed_a != nullptr;
+      kernels_.run(static_cast<std::size_t>(rows),
+                   {.count = static_cast<std::size_t>(count),
+                    .k = static_cast<std::size_t>(p.k),
+                    .a = packed ? packed_a + i * p.k : p.a.data + i * p.a.row_stride,
+                    .a_tile = rows * (packed ? p.k : p.a.row_stride),
+                    .a_row = packed ? 1 : p.a.row_stride,
+                    .a_k = packed ? rows : p.a.col_stride,
+                    .b = panel,
+                    .b_k = panel_row,
+                    .b_ahead = i > 0 ? 0 : ahead,
+                    .c = p.c.data + i * p.c.row_stride + j,
+                    .c_row = p.c.row_stride,
+                    .cols = static_cast<std::size_t>(std::min(cols_, p.n - j)),
+                    .accumulate = p.options.accumulate,
+                    .row_bias = p.options.row_bias == nullptr ? nullptr : p.options.row_bias + i,
+                    .col_bias = p.options.col_bias == nullptr ? nullptr : p.options.col_bias + j,
+                    .relu = p.options.relu});
     }
   }
 
   const GemmKernels& kernels_;
   const std::int64_t rows_, cols_;
+  const bool in_place_;
+  const std::int64_t steps_, kept_cols_;
   std::int64_t a_offset_;
   std::shared_ptr<Storage> scratch_;
 };
@@ -184,22 +226,29 @@ void run_parallel(const GemmKernels& kernels, const Problem& p);
 // part of b is the left operand, read as it lies, and the small result is turned around.
 bool is_better_turned(const Problem& p) {
   return p.packed == nullptr && p.b.row_stride == 1 && p.b.col_stride != 1 && p.m <= kFewRows &&
-         p.n > kFewRows && p.k >= 8 * kFewRows;
+         p.n > kFewRows && p.k >= 2 * kFewRows;
 }
 
 void run_turned(const GemmKernels& kernels, const Problem& p) {
   const auto scratch = Storage::allocate(static_cast<std::size_t>(p.m * p.n) * sizeof(float));
   const MatrixRef<float> turned{reinterpret_cast<float*>(scratch->data()), 1, p.m};
-  const auto copy = [&](MatrixRef<float> from, MatrixRef<float> to) {
-    for (std::int64_t i = 0; i < p.m; ++i)
-      for (std::int64_t j = 0; j < p.n; ++j)
-        to.data[i * to.row_stride + j * to.col_stride] = from.data[i * from.row_stride + j * from.col_stride];
+  // Columns of c that are turned at once, from L1.
+  constexpr std::int64_t kColumns = 128;
+  const auto for_columns = [&](auto turn) {
+    for (std::int64_t j = 0; j < p.n; j += kColumns)
+      turn(static_cast<std::size_t>(std::min(kColumns, p.n - j)), turned.data + j * p.m, p.c.data + j);
   };
-  if (p.options.accumulate) copy(p.c, turned);
+  const auto rows = static_cast<std::size_t>(p.m), c_step = static_cast<std::size_t>(p.c.row_stride);
+  if (p.options.accumulate)
+    for_columns([&](std::size_t columns, float* to, const float* from) {
+      transpose_kernels().transpose(from, c_step, rows, columns, to, rows);
+    });
   Problem problem = p;
   problem.c = turned;
   run_parallel(kernels, problem.transposed());
-  copy(turned, p.c);
+  for_columns([&](std::size_t columns, const float* from, float* to) {
+    transpose_kernels().transpose(from, rows, columns, rows, to, c_step);
+  });
 }
 
 void run_parallel(const GemmKernels& kernels, const Problem& p) {
@@ -227,13 +276,11 @@ PackedB::PackedB(const GemmKernels& kernels, std::int64_t k, std::int64_t n, Mat
   const auto cols = static_cast<std::int64_t>(kernels.cols);
   padded_n_ = n / cols * cols + (n % cols == 0 ? 0 : padded(kernels, n % cols));
   storage_ = Storage::allocate(static_cast<std::size_t>(k * padded_n_) * sizeof(float));
-  const std::int64_t steps = steps_through(k);
+  const std::int64_t steps = steps_through(k, kDepth);
   const Problem whole{0, n, k, {nullptr, 0, 0}, b, {nullptr, 0, 0}, {}, nullptr, 0, 0};
   for (std::int64_t step = 0; step < steps; ++step) {
     const Problem part = whole.slice(step, steps);
-    for (std::int64_t j = 0; j < n; j += cols)
-      pack_panel(kernels, part.b, j, std::min(cols, n - j), part.k,
-                 const_cast<float*>(panel(part.packed_k, j, part.k)));
+    pack_panels(kernels, part.b, n, part.k, const_cast<float*>(panel(part.packed_k, 0, part.k)));
   }
 }
 

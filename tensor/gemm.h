@@ -27,7 +27,7 @@ struct GemmOptions {
 
 // c[m, n] = a[m, k] b[k, n]: the one matrix product behind matmul, linear and the general convolution. c must
 // have unit stride in one direction (else std::invalid_argument). Threads share the elements of c, never a
-// sum: every element is added up over k in one order that depends on k alone.
+// sum: every element is one chain of multiply-adds over k, which begins at zero, or at c if it accumulates.
 void gemm(std::int64_t m, std::int64_t n, std::int64_t k, MatrixRef<const float> a, MatrixRef<const float> b,
           MatrixRef<float> c, const GemmOptions& options = {});
 

@@ -59,7 +59,14 @@ inline void run_tile(const GemmTiles& t, const float* first_a, float* c, const f
   constexpr auto rows = std::make_index_sequence<M>{};
   constexpr auto vecs = std::make_index_sequence<V>{};
   VecF acc[M][V];
+  const std::size_t tail = t.cols - (V - 1) * kLanes;  // columns in the last vector
+  const auto load_columns = [&](const float* p, std::size_t v) {
+    return v + 1 < V || tail == kLanes ? load(p + v * kLanes) : load_partial(p + v * kLanes, tail);
+  };
+  const auto row_of_c = [&](std::size_t i) { return c + static_cast<std::ptrdiff_t>(i) * t.c_row; };
   unroll(rows, [&](auto i) { unroll(vecs, [&](auto v) { acc[i][v] = VecF(0.0f); }); });
+  if (t.accumulate)
+    unroll(rows, [&](auto i) { unroll(vecs, [&](auto v) { acc[i][v] = load_columns(row_of_c(i), v); }); });
   Rows<M> a(t, first_a);
   const float* b = t.b;
   for (std::size_t p = 0; p < t.k; ++p) {
@@ -73,16 +80,9 @@ inline void run_tile(const GemmTiles& t, const float* first_a, float* c, const f
     a.next();
     b += t.b_k;
   }
+  // It waited in memory: GCC likes to keep it in a vector register, whence it returns after the last product.
+  asm("" : "+m"(c));
 
-  const std::size_t tail = t.cols - (V - 1) * kLanes;  // columns in the last vector
-  const auto load_columns = [&](const float* p, std::size_t v) {
-    return v + 1 < V || tail == kLanes ? load(p + v * kLanes) : load_partial(p + v * kLanes, tail);
-  };
-  const auto row_of_c = [&](std::size_t i) { return c + static_cast<std::ptrdiff_t>(i) * t.c_row; };
-  if (t.accumulate)
-    unroll(rows, [&](auto i) {
-      unroll(vecs, [&](auto v) { acc[i][v] = load_columns(row_of_c(i), v) + acc[i][v]; });
-    });
   if (row_bias != nullptr)
     unroll(rows, [&](auto i) {
       const VecF bias(row_bias[i]);

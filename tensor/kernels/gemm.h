@@ -7,8 +7,9 @@
 namespace nibble {
 
 // Register tiles one below the other, of `rows` rows each: c[i, j] (+)= sum over p < k of a[i, p] * b[p, j],
-// element by element as a chain of fused multiply-adds in the order of p that begins at zero; so neither the
-// size of the tiles nor the place of an element in one changes a bit.
+// element by element as a chain of fused multiply-adds in the order of p that begins at zero, or at c[i, j]
+// if it accumulates; so neither the size of the tiles, nor the place of an element in one, nor a cut through
+// k changes a bit.
 struct GemmTiles {
   std::size_t count;
   std::size_t k;
@@ -16,8 +17,8 @@ struct GemmTiles {
   std::ptrdiff_t a_tile, a_row, a_k;  // from tile to tile, row to row, column to column
   const float* b;
   std::ptrdiff_t b_k;  // rows of b have unit stride and are read in whole vectors: pad them where cols is odd
-  // How many columns further the rows of b are fetched for the next panels: where they are long the processor
-  // does not foresee it. 0: not at all.
+  // How many elements further b is fetched on the way, for what the processor does not foresee. 0: not at
+  // all.
   std::ptrdiff_t b_ahead;
   float* c;
   std::ptrdiff_t c_row;
@@ -35,8 +36,9 @@ struct GemmKernels {
   // 1 <= rows <= GemmKernels::rows.
   void (*run)(std::size_t rows, const GemmTiles& tiles) noexcept;
 
-  // out[p * width + i] = x[i * i_stride + p * k_stride] for p < k and i < n, zero for n <= i < width. The
-  // width is n, or whole vectors into the last of which n reaches.
+  // Panels of k x width, one behind the other: out[p * width + i] = x[i * i_stride + p * k_stride] for p < k
+  // and i < width in the first, the next `width` columns in the second. n is a multiple of the width, or
+  // less: then the width is whole vectors into the last of which n reaches, and zero for n <= i.
   void (*pack)(const float* x, std::ptrdiff_t i_stride, std::ptrdiff_t k_stride, std::size_t n, std::size_t k,
                std::size_t width, float* out) noexcept;
 };

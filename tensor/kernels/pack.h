@@ -7,30 +7,41 @@
 namespace nibble::NIBBLE_TIER {
 namespace {
 
-inline void pack_row(const float* x, std::size_t n, std::size_t width, float* out) {
+// Panels of whole vectors, by the rows of x.
+inline void pack_rows(const float* x, std::ptrdiff_t k_stride, std::size_t n, std::size_t k,
+                      std::size_t width, float* out) {
+  for (std::size_t p = 0; p < k; ++p, x += k_stride)
+    for (std::size_t j = 0; j < n; j += width) {
+      // The next row is out of the processor's foresight: it may lie on another page.
+      for (std::size_t i = 0; i < width; i += 16) prefetch_line(x + k_stride + j + i);
+      for (std::size_t i = 0; i < width; i += kLanes) store(out + j * k + p * width + i, load(x + j + i));
+    }
+}
+
+// One panel whose last vector is not whole in x, vector after vector.
+inline void pack_odd(const float* x, std::ptrdiff_t k_stride, std::size_t n, std::size_t k, std::size_t width,
+                     float* out) {
+  const auto for_rows = [&](std::size_t i, auto copy) {
+    for (std::size_t p = 0; p < k; ++p)
+      copy(x + static_cast<std::ptrdiff_t>(p) * k_stride + i, out + p * width + i);
+  };
   std::size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) store(out + i, load(x + i));
-  if (i == n) {
-    for (; i < width; ++i) out[i] = 0.0f;
-  } else if (i + kLanes <= width) {
-    store(out + i, load_partial(x + i, n - i));  // zeros behind the n elements
-    for (i += kLanes; i < width; ++i) out[i] = 0.0f;
-  } else {
-    store_partial(out + i, load_partial(x + i, n - i), width - i);
-  }
+  for (; i + kLanes <= n; i += kLanes)
+    for_rows(i, [](const float* from, float* to) { store(to, load(from)); });
+  const std::size_t rest = n - i;
+  if (i + kLanes <= width)
+    for_rows(i,
+             [=](const float* from, float* to) { store(to, load_partial(from, rest)); });  // pads with zeros
+  else
+    for_rows(i, [=](const float* from, float* to) { store_partial(to, load_partial(from, rest), rest); });
 }
 
 void pack(const float* x, std::ptrdiff_t i_stride, std::ptrdiff_t k_stride, std::size_t n, std::size_t k,
           std::size_t width, float* out) noexcept {
-  if (i_stride == 1) {
-    for (std::size_t p = 0; p < k; ++p) {
-      const float* const row = x + static_cast<std::ptrdiff_t>(p) * k_stride;
-      // The neighbouring panels are next, and long rows are too far apart for the processor to foresee it.
-      for (std::size_t i = 0; i < n; i += 16) prefetch_line(row + 2 * width + i);
-      pack_row(row, n, width, out + p * width);
-    }
-    return;
-  }
+  if (i_stride == 1)
+    return (n % width == 0 && width % kLanes == 0 ? pack_rows : pack_odd)(x, k_stride, n, k, width, out);
+  for (; n > width; n -= width, x += static_cast<std::ptrdiff_t>(width) * i_stride, out += width * k)
+    pack(x, i_stride, k_stride, width, k, width, out);
   if (width > n)
     for (std::size_t p = 1; p <= k; ++p) store(out + p * width - kLanes, VecF(0.0f));
   if (k_stride == 1 && i_stride > 0) {

@@ -1,6 +1,6 @@
 # nibble_library(<folder> SOURCES ... [DEPENDS ...] [PRIVATE_DEPENDS ...])
 #   One static library per folder: nibble_<folder>, alias nibble::<folder>.
-# nibble_kernels(<library> <source>...)
+# nibble_kernels(<library> <source>...), nibble_integer_kernels(<library> <source>...)
 #   Compiles each source once per tier into an object library and adds the objects to <library>.
 
 set(NIBBLE_WARNINGS -Wall -Wextra)
@@ -33,21 +33,28 @@ endfunction()
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
   set(NIBBLE_TIERS sse2 avx2 avx512)
+  set(NIBBLE_INTEGER_TIERS scalar sse2 ssse3 avx2 avx512 avx512vnni)
+  set(NIBBLE_TIER_FLAGS_scalar "")
   set(NIBBLE_TIER_FLAGS_sse2 -msse2)
+  set(NIBBLE_TIER_FLAGS_ssse3 -mssse3)
   set(NIBBLE_TIER_FLAGS_avx2 -mavx2 -mfma)
   set(NIBBLE_TIER_FLAGS_avx512 -mavx512f -mavx512cd -mavx512dq -mavx512bw -mavx512vl -mavx2 -mfma
                                -mprefer-vector-width=512)
+  set(NIBBLE_TIER_FLAGS_avx512vnni ${NIBBLE_TIER_FLAGS_avx512} -mavx512vnni -mavx512vpopcntdq)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64|ARM64")
   set(NIBBLE_TIERS neon)
+  set(NIBBLE_INTEGER_TIERS scalar neon neondot)
+  set(NIBBLE_TIER_FLAGS_scalar "")
   set(NIBBLE_TIER_FLAGS_neon "")
+  set(NIBBLE_TIER_FLAGS_neondot -march=armv8.2-a+dotprod)
 else()
   message(FATAL_ERROR "nibble: no kernel tier for ${CMAKE_SYSTEM_PROCESSOR}; x86-64 and aarch64 are supported")
 endif()
 
-function(nibble_kernels library)
-  foreach(tier IN LISTS NIBBLE_TIERS)
-    set(objects ${library}_kernels_${tier})
-    add_library(${objects} OBJECT ${ARGN})
+function(nibble_compile_kernels prefix library tiers sources)
+  foreach(tier IN LISTS tiers)
+    set(objects ${prefix}_${tier})
+    add_library(${objects} OBJECT ${sources})
     nibble_compile_options(${objects})
     target_include_directories(${objects} PRIVATE ${nibble_SOURCE_DIR})
     target_link_libraries(${objects} PRIVATE xsimd)
@@ -58,9 +65,18 @@ function(nibble_kernels library)
     target_compile_options(${objects} PRIVATE ${NIBBLE_TIER_FLAGS_${tier}} $<IF:$<BOOL:${NIBBLE_SANITIZED}>,-O1,-O2>
                                               $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>
                                               $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized>)
-    target_compile_definitions(${objects} PRIVATE NIBBLE_TIER=${tier} xsimd=xsimd_${tier})
+    target_compile_definitions(${objects} PRIVATE NIBBLE_TIER=${tier} NIBBLE_TIER_${tier}
+                                                  xsimd=xsimd_${tier})
     set_target_properties(${objects} PROPERTIES NIBBLE_TIER ${tier})
     set_property(GLOBAL APPEND PROPERTY NIBBLE_KERNEL_LIBRARIES ${objects})
     target_sources(${library} PRIVATE $<TARGET_OBJECTS:${objects}>)
   endforeach()
+endfunction()
+
+function(nibble_kernels library)
+  nibble_compile_kernels(${library}_kernels ${library} "${NIBBLE_TIERS}" "${ARGN}")
+endfunction()
+
+function(nibble_integer_kernels library)
+  nibble_compile_kernels(${library}_integer_kernels ${library} "${NIBBLE_INTEGER_TIERS}" "${ARGN}")
 endfunction()

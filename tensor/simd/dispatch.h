@@ -1,34 +1,36 @@
 #pragma once
 
-#include <stdexcept>
-
 #include "tensor/simd/isa.h"
 
-// Applies X(tier, a, b) to every tier that this architecture has.
+// Applies X(tier, a, b) to every tier, lowest first, that float kernels are compiled for, and to every tier of
+// integer kernels: NIBBLE_TIERS and NIBBLE_INTEGER_TIERS of cmake/NibbleTargets.cmake.
 #if defined(__x86_64__)
 #define NIBBLE_FOR_EACH_TIER(X, a, b) X(sse2, a, b) X(avx2, a, b) X(avx512, a, b)
+#define NIBBLE_FOR_EACH_INTEGER_TIER(X, a, b) \
+  X(scalar, a, b) X(sse2, a, b) X(ssse3, a, b) X(avx2, a, b) X(avx512, a, b) X(avx512vnni, a, b)
 #else
 #define NIBBLE_FOR_EACH_TIER(X, a, b) X(neon, a, b)
+#define NIBBLE_FOR_EACH_INTEGER_TIER(X, a, b) X(scalar, a, b) X(neon, a, b) X(neondot, a, b)
 #endif
 
 #define NIBBLE_DECLARE_TABLE(tier, Table, name) \
   namespace tier {                              \
   extern const Table name;                      \
   }
-#define NIBBLE_SELECT_TABLE(tier, Table, name) \
-  case Isa::tier:                              \
-    return tier::name;
+#define NIBBLE_CONSIDER_TABLE(tier, Table, name) \
+  if (table == nullptr || Isa::tier <= isa) table = &tier::name;
 
 // A kernel family is a struct of function pointers, `Table`. Its source is compiled once per tier and defines
 // the object `name` in namespace nibble::<tier>; everything else there stays in an unnamed namespace. This
 // macro, placed in namespace nibble of the family's header, declares those objects and the function name()
-// that picks the table of a tier, the active one by default.
-#define NIBBLE_DECLARE_KERNELS(Table, name)                  \
-  NIBBLE_FOR_EACH_TIER(NIBBLE_DECLARE_TABLE, Table, name)    \
-  inline const Table& name(Isa isa = active_isa()) {         \
-    switch (isa) {                                           \
-      NIBBLE_FOR_EACH_TIER(NIBBLE_SELECT_TABLE, Table, name) \
-      default:                                               \
-        throw std::logic_error("no kernels for this tier");  \
-    }                                                        \
+// that picks the table of the best tier up to the one asked for, the active one by default.
+#define NIBBLE_DECLARE_KERNELS_OF(FOR_EACH, Table, name) \
+  FOR_EACH(NIBBLE_DECLARE_TABLE, Table, name)            \
+  inline const Table& name(Isa isa = active_isa()) {     \
+    const Table* table = nullptr;                        \
+    FOR_EACH(NIBBLE_CONSIDER_TABLE, Table, name)         \
+    return *table;                                       \
   }
+#define NIBBLE_DECLARE_KERNELS(Table, name) NIBBLE_DECLARE_KERNELS_OF(NIBBLE_FOR_EACH_TIER, Table, name)
+#define NIBBLE_DECLARE_INTEGER_KERNELS(Table, name) \
+  NIBBLE_DECLARE_KERNELS_OF(NIBBLE_FOR_EACH_INTEGER_TIER, Table, name)

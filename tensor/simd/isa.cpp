@@ -3,40 +3,69 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 namespace nibble {
 
 const char* name_of(Isa isa) {
   switch (isa) {
+    case Isa::scalar:
+      return "scalar";
     case Isa::sse2:
       return "sse2";
+    case Isa::ssse3:
+      return "ssse3";
     case Isa::avx2:
       return "avx2";
     case Isa::avx512:
       return "avx512";
+    case Isa::avx512vnni:
+      return "avx512vnni";
+    case Isa::amx:
+      return "amx";
     case Isa::neon:
       return "neon";
+    case Isa::neondot:
+      return "neondot";
   }
   throw std::logic_error("name_of: not an Isa");
 }
 
 namespace {
 
-std::vector<Isa> detect() {
 #if defined(__x86_64__)
+
+std::vector<Isa> detect() {
   // __builtin_cpu_supports also asks whether the operating system saves the wide registers (XCR0).
   __builtin_cpu_init();
-  std::vector<Isa> isas{Isa::sse2};
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (avx2) isas.push_back(Isa::avx2);
-  if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512cd") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl"))
-    isas.push_back(Isa::avx512);
+  std::vector<Isa> isas{Isa::scalar, Isa::sse2};
+  const auto add_if = [&](bool supported, Isa isa) {
+    if (supported) isas.push_back(isa);
+    return supported;
+  };
+  add_if(__builtin_cpu_supports("ssse3"), Isa::ssse3) &&
+      add_if(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), Isa::avx2) &&
+      add_if(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512cd") &&
+                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+                 __builtin_cpu_supports("avx512vl"),
+             Isa::avx512) &&
+      add_if(__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vpopcntdq"),
+             Isa::avx512vnni);
   return isas;
-#else
-  return {Isa::neon};
-#endif
 }
+
+#else
+
+std::vector<Isa> detect() {
+  std::vector<Isa> isas{Isa::scalar, Isa::neon};
+  if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) isas.push_back(Isa::neondot);
+  return isas;
+}
+
+#endif
 
 }  // namespace
 

@@ -6,8 +6,10 @@
 
 namespace nibble {
 
-// Kernel tiers. Within one architecture a later tier is wider or has more instructions than an earlier one.
-enum class Isa { sse2, avx2, avx512, neon };
+// Kernel tiers. Within one architecture a later tier is wider or has more instructions than an earlier one; a
+// kernel family runs on the best tier it has that is not above the one asked for. Those that only integer
+// kernels know: scalar (no vectors), ssse3, avx512vnni (VNNI and VPOPCNTDQ), amx (int8 tiles), neondot.
+enum class Isa { scalar, sse2, ssse3, avx2, avx512, avx512vnni, amx, neon, neondot };
 
 const char* name_of(Isa isa);
 

@@ -119,6 +119,10 @@ bool is_direct(const Tensor& x) {
 
 }  // namespace
 
+Shape pool2d_shape(const char* op, const Shape& x, Size2 kernel, const PoolOptions& options) {
+  return check(op, x, kernel, options).shape;
+}
+
 MaxPoolResult max_pool2d(const Tensor& x, Size2 kernel, const PoolOptions& options) {
   check_dtype("max_pool2d", x);
   const Window p = check("max_pool2d", x.shape(), kernel, options);

@@ -14,6 +14,9 @@ struct PoolOptions {
   bool relu = false;              // max pooling only, of max(x, 0): one pass instead of two
 };
 
+// Shape of the result of max_pool2d, after all its checks; `op` opens their messages.
+Shape pool2d_shape(const char* op, const Shape& x, Size2 kernel, const PoolOptions& options = {});
+
 struct MaxPoolResult {
   Tensor values;   // [N, C, OH, OW]
   Tensor indices;  // int32: position h*W + w of the chosen element in its plane; with relu -1 if none is positive

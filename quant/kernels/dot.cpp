@@ -1,0 +1,483 @@
+// The dot family of integer products: bytes times bytes, four at a time into int32 lanes.
+//
+// A panel has one block after the other. A block is one vector; its lane j belongs to column j, and each of
+// the four bytes of a lane holds 8 / bits codes, which are 4 apart along k:
+//
+//   bits 8           byte 0   byte 1   byte 2   byte 3          bits 4           byte 0    ...   byte 3
+//   block b, lane j: k=4b+0   k=4b+1   k=4b+2   k=4b+3          block b, lane j: low 4 bits: k=8b+0 ...
+//   k=8b+3
+//                                                                                high:       k=8b+4 ...
+//                                                                                k=8b+7
+//
+// and so on for 2 bits (4 planes) and 1 bit (8 planes). So one shift and one mask give four successive codes
+// of every column, the order in which dot4 wants them, and the activations a[i, k .. k + 3] are one int32 to
+// broadcast. Both are padded with zeros to whole blocks; a zero activation makes the padding of the weights
+// harmless.
+//
+// Instructions per 64 multiply-adds and row with AVX-512 VNNI: 1 dot, 1 broadcast load; per 64 weights,
+// shared by the rows of a tile: 8 bits 1 load; 4 bits 1/2 load, 3/2 shift and mask; 2 bits 1/4 and 7/4; 1 bit
+// 1/8 and 16/8.
+
+#include <utility>
+
+#include "quant/kernels/dot4.h"
+#include "quant/kernels/qgemm.h"
+
+#if !defined(NIBBLE_TIER_scalar)
+#include "tensor/simd/transpose.h"
+#endif
+
+namespace nibble::quant::NIBBLE_TIER {
+namespace {
+
+constexpr std::size_t kMaxPanels = 4;
+// A tile's accumulators, one vector of weights per panel, a broadcast activation and a mask fill the
+// registers.
+#if defined(__AVX512F__)
+constexpr std::size_t kRowCounts[] = {1, 2, 4, 8, 12, 0};
+#elif defined(__aarch64__)
+constexpr std::size_t kRowCounts[] = {1, 2, 4, 8, 0};
+#else
+constexpr std::size_t kRowCounts[] = {1, 2, 4, 6, 0};
+#endif
+constexpr std::size_t kMaxRows = kRowCounts[std::size(kRowCounts) - 2];
+constexpr std::size_t kFewRows = 4;
+constexpr std::size_t kVecBytes = kLanes * sizeof(std::int32_t);
+// How far ahead of a product of few rows its weights are fetched: it waits for memory, and the processor's
+// own prefetching stops at every page.
+constexpr std::size_t kAhead = 1024;
+
+constexpr std::size_t divide_up(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
+constexpr std::size_t codes_per_byte(int bits) { return 8 / static_cast<std::size_t>(bits); }
+constexpr std::size_t codes_per_block(int bits) { return 4 * codes_per_byte(bits); }
+constexpr std::size_t block_count(std::size_t k, int bits) { return divide_up(k, codes_per_block(bits)); }
+// Rows are padded for panels of any width: those of one bit have the longest blocks.
+constexpr std::size_t quads(std::size_t k) { return divide_up(k, codes_per_block(1)) * codes_per_byte(1); }
+
+inline std::uint32_t load_quad(const void* p) {
+  std::uint32_t x;
+  std::memcpy(&x, p, sizeof x);
+  return x;
+}
+inline void store_quad(void* p, std::uint32_t x) { std::memcpy(p, &x, sizeof x); }
+
+// Up to four bytes, zeros behind them.
+inline std::uint32_t load_quad_partial(const void* p, std::size_t n) {
+  std::uint32_t x = 0;
+  std::memcpy(&x, p, n < 4 ? n : 4);
+  return x;
+}
+
+// ---- Products. A form says how a vector of weights becomes operands, and how their products are added up.
+
+// As dot4 takes them.
+template <int Bits>
+struct Exact {
+  static constexpr std::size_t kUnits = codes_per_byte(Bits);  // int32 of activations that a block meets
+  static constexpr std::size_t kCodes = codes_per_block(Bits);
+  template <std::size_t P>
+  static VecI operand(VecI v) {
+    return plane<Bits, static_cast<int>(P)>(v);
+  }
+  static VecI add(VecI acc, VecI a, VecI w) { return dot4(acc, a, w); }
+};
+
+#if defined(NIBBLE_HAS_PAIRS)
+// Bytes of which it is proved that no pair leaves int16.
+struct ProvedPairs : Exact<8> {
+  static VecI add(VecI acc, VecI a, VecI w) { return widen(acc, pairs(a, w)); }
+};
+
+// Codes of fewer than 8 bits, Origin of them before expand_panel: four pairs are added up in int16 before
+// they are widened.
+template <int Bits, int Origin>
+struct DeferredPairs {
+  static constexpr std::size_t kUnits = codes_per_byte(Bits), kCodes = codes_per_block(Bits);
+  static constexpr std::size_t kDeferred = 4;
+  static constexpr int kLargest = Origin == 1 ? 2 : (1 << Origin) - 1;
+  static_assert(kDeferred * 2 * 255 * kLargest <= 32767, "sums of int16 could overflow");
+  template <std::size_t P>
+  static VecI operand(VecI v) {
+    return plane<Bits, static_cast<int>(P)>(v);
+  }
+};
+#endif
+
+#if defined(NIBBLE_HAS_WORDS)
+// Widened to int16.
+struct Words {
+  static constexpr std::size_t kUnits = 1, kCodes = 2;
+  template <std::size_t P>
+  static VecI operand(VecI v) {
+    return v;
+  }
+  static VecI add(VecI acc, VecI a, VecI w) { return dot2(acc, a, w); }
+};
+#endif
+
+// Activations [unit][row] and a vector of weights per panel, both running along k.
+template <std::size_t V>
+struct Operands {
+  const std::int32_t* a;
+  const std::byte* w[V];
+  std::size_t at = 0;  // bytes into every panel
+};
+
+// f(i, v, activations, weights) for every product of one block.
+template <class Form, std::size_t M, std::size_t V, class F>
+[[gnu::always_inline]] inline void for_block(Operands<V>& from, F f) {
+  constexpr auto vecs = std::make_index_sequence<V>{};
+  VecI raw[V];
+  unroll(vecs, [&](auto v) { raw[v] = load_ints(from.w[v] + from.at); });
+  if constexpr (M <= 2) unroll(vecs, [&](auto v) { prefetch_bytes(from.w[v] + from.at + kAhead); });
+  unroll(std::make_index_sequence<Form::kUnits>{}, [&](auto p) {
+    VecI operand[V];
+    unroll(vecs, [&](auto v) { operand[v] = Form::template operand<p>(raw[v]); });
+    unroll(std::make_index_sequence<M>{}, [&](auto i) {
+      const VecI x(from.a[p * M + i]);
+      unroll(vecs, [&](auto v) { f(i, v, x, operand[v]); });
+    });
+  });
+  from.a += Form::kUnits * M;
+  from.at += kVecBytes;
+}
+
+template <class Form, std::size_t M, std::size_t V>
+[[gnu::always_inline]] inline void accumulate(std::size_t blocks, Operands<V>& from, VecI (&acc)[M][V]) {
+#pragma GCC unroll 4
+  for (; blocks > 0; --blocks)
+    for_block<Form, M>(from, [&](auto i, auto v, VecI a, VecI w) { acc[i][v] = Form::add(acc[i][v], a, w); });
+}
+
+#if defined(NIBBLE_HAS_PAIRS)
+// Row by row: the weights of four units stay in registers, and the sums of int16 of one row only.
+template <class Form, std::size_t M, std::size_t V>
+requires(Form::kDeferred > 0)
+    [[gnu::always_inline]] inline void accumulate(std::size_t blocks, Operands<V>& from, VecI (&acc)[M][V]) {
+  constexpr std::size_t kRounds = Form::kUnits > Form::kDeferred ? Form::kUnits / Form::kDeferred : 1;
+  constexpr std::size_t kBlocks = Form::kUnits < Form::kDeferred ? Form::kDeferred / Form::kUnits : 1;
+  constexpr auto vecs = std::make_index_sequence<V>{};
+  constexpr auto units = std::make_index_sequence<Form::kDeferred>{};
+  for (; blocks >= kBlocks; blocks -= kBlocks) {
+    if constexpr (M <= kFewRows) unroll(vecs, [&](auto v) { prefetch_bytes(from.w[v] + from.at + kAhead); });
+    unroll(std::make_index_sequence<kRounds>{}, [&](auto round) {
+      VecI w[Form::kDeferred][V];
+      unroll(units, [&](auto u) {
+        constexpr std::size_t kUnit = round * Form::kDeferred + u;
+        unroll(vecs, [&](auto v) {
+          w[u][v] = Form::template operand<kUnit % Form::kUnits>(
+              load_ints(from.w[v] + from.at + kUnit / Form::kUnits * kVecBytes));
+        });
+      });
+      unroll(std::make_index_sequence<M>{}, [&](auto i) {
+        VecI sum[V];
+        unroll(units, [&](auto u) {
+          const VecI a(from.a[(round * Form::kDeferred + u) * M + i]);
+          unroll(vecs, [&](auto v) {
+            const VecI product = pairs(a, w[u][v]);
+            sum[v] = u == 0 ? product : add_pairs(sum[v], product);
+          });
+        });
+        unroll(vecs, [&](auto v) { acc[i][v] = widen(acc[i][v], sum[v]); });
+      });
+    });
+    from.a += kBlocks * Form::kUnits * M;
+    from.at += kBlocks * kVecBytes;
+  }
+  for (; blocks > 0; --blocks)
+    for_block<Form, M>(from,
+                       [&](auto i, auto v, VecI a, VecI w) { acc[i][v] = widen(acc[i][v], pairs(a, w)); });
+}
+#endif
+
+// ---- Tiles.
+
+template <std::size_t M, std::size_t V>
+[[gnu::always_inline]] inline void start(const std::int32_t* init, VecI (&acc)[M][V]) {
+  unroll(std::make_index_sequence<M>{}, [&](auto i) {
+    const VecI x(init[i]);
+    unroll(std::make_index_sequence<V>{}, [&](auto v) { acc[i][v] = x; });
+  });
+}
+
+template <std::size_t V>
+Operands<V> operands(const QGemmTile& t, std::size_t panel) {
+  Operands<V> from{reinterpret_cast<const std::int32_t*>(t.a), {}, 0};
+  for (std::size_t v = 0; v < V; ++v) from.w[v] = t.w + (panel + v) * t.panel_stride;
+  return from;
+}
+
+// Panels [panel, panel + V) of the tile. All of k is one group where scales are not per group.
+template <class Form, std::size_t M, std::size_t V>
+void run_panels(const QGemmTile& t, std::size_t panel) {
+  constexpr auto rows = std::make_index_sequence<M>{};
+  constexpr auto vecs = std::make_index_sequence<V>{};
+  const std::size_t blocks = divide_up(divide_up(t.k, 4) * 4, Form::kCodes),  // whole quads, also of int16
+
+      blocks_per_group = t.group == 0 ? blocks : t.group / Form::kCodes;
+  const std::size_t row_step = t.panels * kLanes;
+  const float* scale = t.group_scale + panel * t.group_scale_stride;
+  const std::int32_t* init = t.init;
+  Operands<V> from = operands<V>(t, panel);
+  for (std::size_t done = 0; done < blocks; done += blocks_per_group, init += M) {
+    VecI acc[M][V];
+    start(init, acc);
+    accumulate<Form>(blocks - done < blocks_per_group ? blocks - done : blocks_per_group, from, acc);
+    if (t.group == 0) {
+      std::int32_t* const out = t.acc + panel * kLanes;
+      unroll(rows, [&](auto i) {
+        unroll(vecs, [&](auto v) { store_ints(out + i * row_step + v * kLanes, acc[i][v]); });
+      });
+      return;
+    }
+    // The float sums stay in memory: there are registers for one set of accumulators.
+    float* const out = t.sum + panel * kLanes;
+    unroll(vecs, [&](auto v) {
+      const VecF s = load(scale + v * t.group_scale_stride);
+      unroll(rows, [&](auto i) {
+        float* const sum = out + i * row_step + v * kLanes;
+        store(sum, fma(to_float(acc[i][v]), s, done == 0 ? VecF(0.0f) : load(sum)));
+      });
+    });
+    scale += kLanes;
+  }
+}
+
+// As many panels at a time as the registers hold.
+template <class Form, std::size_t M>
+void run_rows(const QGemmTile& t) {
+  std::size_t panel = 0;
+  if constexpr (M <= kMaxRows / 3)
+    for (; panel + 4 <= t.panels; panel += 4) run_panels<Form, M, 4>(t, panel);
+  for (; panel + 2 <= t.panels; panel += 2) run_panels<Form, M, 2>(t, panel);
+  if (panel < t.panels) run_panels<Form, M, 1>(t, panel);
+}
+
+// For the heights that kRowCounts has from `First` to `Last`.
+template <class Form, std::size_t First, std::size_t Last>
+void run_form(const QGemmTile& t) {
+  unroll(std::make_index_sequence<std::size(kRowCounts) - 1>{}, [&](auto i) {
+    constexpr std::size_t kRows = kRowCounts[i];
+    if constexpr (First <= kRows && kRows <= Last)
+      if (t.rows == kRows) run_rows<Form, kRows>(t);
+  });
+}
+
+template <int Bits, int Origin, std::size_t First, std::size_t Last>
+void run_bytes(const QGemmTile& t) {
+#if defined(NIBBLE_HAS_PAIRS)
+  if constexpr (Origin < 8) return run_form<DeferredPairs<Bits, Origin>, First, Last>(t);
+  if (t.fits_int16) return run_form<ProvedPairs, First, Last>(t);
+#endif
+  run_form<Exact<Bits>, First, Last>(t);
+}
+
+// Weights of fewer than 8 bits are taken as packed by a few rows only: see best_form.
+template <int Bits>
+void run_low_bits(const QGemmTile& t) {
+  t.form == WeightForm::packed ? run_bytes<Bits, Bits, 1, kFewRows>(t)
+                               : run_bytes<8, Bits, kFewRows, kMaxRows>(t);
+}
+
+void run(const QGemmTile& t) noexcept {
+#if defined(NIBBLE_HAS_WORDS)
+  if (t.form == WeightForm::words) return run_form<Words, kFewRows, kMaxRows>(t);
+#endif
+  switch (t.weight_bits) {
+    case 1:
+      return run_low_bits<1>(t);
+    case 2:
+      return run_low_bits<2>(t);
+    case 4:
+      return run_low_bits<4>(t);
+    default:
+      return run_bytes<8, 8, 1, kMaxRows>(t);
+  }
+}
+
+// ---- Weights.
+
+std::size_t panel_bytes(int bits, std::size_t k) noexcept { return block_count(k, bits) * kVecBytes; }
+
+void pack_panel(const std::int8_t* codes, std::size_t stride, std::size_t n, std::size_t k, int bits,
+                std::byte* panel) noexcept {
+  const std::size_t planes = codes_per_byte(bits);
+  const std::uint32_t mask = ((1u << bits) - 1) * 0x01010101u;
+  for (std::size_t b = 0; b < block_count(k, bits); ++b)
+    for (std::size_t j = 0; j < kLanes; ++j) {
+      std::uint32_t word = 0;
+      for (std::size_t p = 0; j < n && p < planes; ++p) {
+        const std::size_t at = 4 * (b * planes + p);
+        if (at >= k) break;
+        const std::int8_t* const from = codes + j * stride + at;
+        const std::uint32_t quad = at + 4 <= k ? load_quad(from) : load_quad_partial(from, k - at);
+        word |= (quad & mask) << (static_cast<std::size_t>(bits) * p);
+      }
+      store_quad(panel + b * kVecBytes + 4 * j, word);
+    }
+}
+
+void unpack_panel(const std::byte* panel, std::size_t n, std::size_t k, int bits, std::int8_t* codes,
+                  std::size_t stride) noexcept {
+  const std::size_t per_block = codes_per_block(bits);
+  for (std::size_t j = 0; j < n; ++j)
+    for (std::size_t p = 0; p < k; ++p) {
+      const std::size_t byte = p / per_block * kVecBytes + 4 * j + p % 4, plane = p % per_block / 4;
+      codes[j * stride + p] = static_cast<std::int8_t>(
+          (std::to_integer<unsigned>(panel[byte]) >> (plane * static_cast<unsigned>(bits))) &
+          ((1u << bits) - 1));
+    }
+}
+
+// Unpacking costs an instruction or two for every vector in every tile; beyond a few rows the expanded copy,
+// made once for all tiles, is cheaper. Exact products of bytes without dot instructions are better off with
+// int16, 8 bits included.
+WeightForm best_form(int bits, bool fits_int16, std::size_t tile_rows, std::size_t tiles) noexcept {
+  if (tile_rows < kFewRows || tile_rows * tiles <= kFewRows) return WeightForm::packed;
+#if defined(NIBBLE_HAS_PAIRS)
+  if (bits == 8 && !fits_int16) return WeightForm::words;
+#elif defined(NIBBLE_HAS_WORDS)
+  return WeightForm::words;
+#endif
+  static_cast<void>(fits_int16);
+  return bits == 8 ? WeightForm::packed : WeightForm::bytes;
+}
+
+std::size_t expanded_bytes(std::size_t k, WeightForm form) noexcept {
+  return quads(k) * kVecBytes * (form == WeightForm::words ? 2 : 1);
+}
+
+template <int Bits>
+void expand(const std::byte* panel, std::size_t blocks, [[maybe_unused]] WeightForm form, std::byte* out) {
+  for (; blocks > 0; --blocks, panel += kVecBytes) {
+    const VecI raw = load_ints(panel);
+    unroll(std::make_index_sequence<codes_per_byte(Bits)>{}, [&](auto p) {
+      const VecI bytes = plane<Bits, static_cast<int>(p)>(raw);
+#if defined(NIBBLE_HAS_WORDS)
+      if (form == WeightForm::words) {
+        store_ints(out, even_signed(bytes));
+        store_ints(out + kVecBytes, odd_signed(bytes));
+        out += 2 * kVecBytes;
+        return;
+      }
+#endif
+      store_ints(out, bytes);
+      out += kVecBytes;
+    });
+  }
+}
+
+void expand_panel(const std::byte* panel, std::size_t k, int bits, WeightForm form, std::byte* out) noexcept {
+  const std::size_t blocks = block_count(k, bits);
+  switch (bits) {
+    case 1:
+      return expand<1>(panel, blocks, form, out);
+    case 2:
+      return expand<2>(panel, blocks, form, out);
+    case 4:
+      return expand<4>(panel, blocks, form, out);
+    default:
+      return expand<8>(panel, blocks, form, out);
+  }
+}
+
+// ---- Activations.
+
+std::size_t row_bytes(std::size_t tile_rows, std::size_t k, int, WeightForm form) noexcept {
+  return divide_up(quads(k) * tile_rows * 4 * (form == WeightForm::words ? 2 : 1), 16) * 16;
+}
+
+std::int32_t sum_of_lanes(VecI v) {
+  alignas(64) std::int32_t lane[kLanes];
+  store_ints(lane, v);
+  std::int32_t sum = 0;
+  for (const std::int32_t each : lane) sum += each;
+  return sum;
+}
+
+// As dot4 reads activations.
+std::int32_t sum_of_bytes(const std::uint8_t* x, std::size_t n, std::uint32_t flip) {
+  const VecI ones(0x01010101), flips(static_cast<std::int32_t>(flip));
+  VecI sum(0);
+  std::size_t i = 0;
+  for (; i + kVecBytes <= n; i += kVecBytes) sum = dot4(sum, load_ints(x + i) ^ flips, ones);
+  std::int32_t total = sum_of_lanes(sum);
+  for (; i < n; ++i) {
+    const auto byte = static_cast<std::uint8_t>(x[i] ^ flip);
+    total += kSignedActivations ? static_cast<std::int8_t>(byte) : byte;
+  }
+  return total;
+}
+
+// Quads of the rows that exist, flipped: out[q * tile_rows + i].
+void interleave(const RowsToPack& r, std::uint32_t flip, std::uint32_t* out) {
+  const std::size_t whole = r.k / 4, rest = r.k % 4;
+  std::size_t i = 0;
+#if !defined(NIBBLE_TIER_scalar)
+  // Rows one behind the other in memory are a matrix of int32 to transpose; moves do not mind that they are
+  // not floats.
+  const std::ptrdiff_t step = r.count > 1 ? r.rows[1] - r.rows[0] : 0;
+  bool even = r.count >= 4 && step > 0 && step % 4 == 0 && whole >= 4;
+  for (std::size_t row = 2; even && row < r.count; ++row) even = r.rows[row] - r.rows[row - 1] == step;
+  if (even) {
+    transpose(reinterpret_cast<const float*>(r.rows[0]), static_cast<std::size_t>(step) / 4, r.count, whole,
+              reinterpret_cast<float*>(out), r.tile_rows);
+    if (flip != 0)
+      for (std::size_t x = 0; x < whole * r.tile_rows; ++x) out[x] ^= flip;
+    i = r.count;
+  }
+#endif
+  for (; i < r.count; ++i)
+    for (std::size_t q = 0; q < whole; ++q) out[q * r.tile_rows + i] = load_quad(r.rows[i] + 4 * q) ^ flip;
+  if (rest > 0)
+    for (i = 0; i < r.count; ++i)
+      out[whole * r.tile_rows + i] =
+          load_quad_partial(r.rows[i] + 4 * whole, rest) ^ (flip & ((1u << (8 * rest)) - 1));
+  // Padding and rows that do not exist.
+  for (std::size_t q = whole + (rest > 0); q < quads(r.k); ++q)
+    for (i = 0; i < r.tile_rows; ++i) out[q * r.tile_rows + i] = 0;
+  for (std::size_t q = 0; q < whole + (rest > 0); ++q)
+    for (i = r.count; i < r.tile_rows; ++i) out[q * r.tile_rows + i] = 0;
+}
+
+void pack_rows(const RowsToPack& r, std::byte* out, std::int32_t* init) noexcept {
+  const std::uint32_t flip = r.flip * 0x01010101u;
+  for (std::size_t begin = 0; begin < r.k || begin == 0; begin += r.group, init += r.tile_rows) {
+    const std::size_t n = r.k - begin < r.group ? r.k - begin : r.group;
+    for (std::size_t i = 0; i < r.tile_rows; ++i)
+      init[i] = i < r.count && r.weight_zero_point != 0
+                    ? -r.weight_zero_point * sum_of_bytes(r.rows[i] + begin, n, flip)
+                    : 0;
+  }
+  const auto words = reinterpret_cast<std::uint32_t*>(out);
+  if (r.form != WeightForm::words) return interleave(r, flip, words);
+  // Into the upper half; then from there, in place, to the even and the odd bytes of every quad.
+  std::uint32_t* const upper = words + quads(r.k) * r.tile_rows;
+  interleave(r, flip, upper);
+  for (std::size_t q = 0; q < quads(r.k); ++q)
+    for (std::size_t i = 0; i < r.tile_rows; ++i) {
+      const std::uint32_t x = upper[q * r.tile_rows + i];
+      words[2 * q * r.tile_rows + i] = x & 0x00ff00ff;
+      words[(2 * q + 1) * r.tile_rows + i] = x >> 8 & 0x00ff00ff;
+    }
+}
+
+}  // namespace
+
+extern const QGemmKernels dot_kernels = {
+    .lanes = kLanes,
+    .max_panels = kMaxPanels,
+    .row_counts = kRowCounts,
+    .signed_activations = kSignedActivations,
+    .panel_bytes = panel_bytes,
+    .row_bytes = row_bytes,
+    .pack_panel = pack_panel,
+    .unpack_panel = unpack_panel,
+    .pack_rows = pack_rows,
+    .best_form = best_form,
+    .expanded_bytes = expanded_bytes,
+    .expand_panel = expand_panel,
+    .run = run,
+};
+
+}  // namespace nibble::quant::NIBBLE_TIER

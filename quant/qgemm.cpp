@@ -1,0 +1,334 @@
+#include "quant/qgemm.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "quant/kernels/bits.h"
+#include "quant/kernels/requantize.h"
+#include "quant/row_source.h"
+#include "tensor/check.h"
+#include "tensor/parallel.h"
+#include "tensor/storage.h"
+
+namespace nibble::quant {
+namespace {
+
+// Rows that are packed together: they stay in L2 while the panels of the weights stream past them.
+constexpr std::int64_t kBlockBytes = 256 << 10;
+// Side by side in one call: tiles one below the other find two panels in L1, a lone tile wants many streams.
+constexpr std::int64_t kPanelsOfManyTiles = 2;
+constexpr std::int64_t kWorkPerThread = 1 << 21;  // multiplications
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+// Activations as the kernels of a family store them: byte = code + offset (binary: 2 * code).
+struct StoredActivations {
+  std::uint8_t flip = 0;
+  std::int32_t zero_point;
+
+  StoredActivations(const ActFormat& f, const QGemmKernels& kernels) : zero_point(f.zero_point) {
+    if (f.is_binary) zero_point = 1;
+    if (f.bit_width < 8 || f.is_signed == kernels.signed_activations) return;
+    flip = 0x80;
+    zero_point += f.is_signed ? 128 : -128;
+  }
+};
+
+void check(const ActFormat& f, const PackedMatrix& w, const QGemmOutput& out) {
+  NIBBLE_CHECK(f.bit_width == 1 || f.bit_width == 2 || f.bit_width == 4 || f.bit_width == 8,
+               "qgemm: activations of ", f.bit_width, " bits, expected 1, 2, 4 or 8");
+  NIBBLE_CHECK(f.bit_width <= w.options().act_bits, "qgemm: activations of ", f.bit_width,
+               " bits, the weights were packed for at most ", w.options().act_bits);
+  NIBBLE_CHECK(!f.is_binary || f.bit_width == 1, "qgemm: binary activations of ", f.bit_width, " bits");
+  const std::int32_t lowest = f.is_signed ? -(1 << (f.bit_width - 1)) : 0,
+                     highest = lowest + (1 << f.bit_width) - 1;
+  NIBBLE_CHECK(f.zero_point >= lowest && f.zero_point <= highest, "qgemm: zero point of activations is ",
+               f.zero_point, ", expected ", lowest, " to ", highest);
+  NIBBLE_CHECK(!f.is_signed || f.bit_width == 8, "qgemm: signed activations of ", f.bit_width,
+               " bits, expected 8 (or unsigned with a zero point)");
+  NIBBLE_CHECK(w.group() == 0 || std::holds_alternative<ToFloat>(out),
+               "qgemm: weights with scales per group have float results only");
+}
+
+// bias - zero_point * column sum, and the proof that no result leaves int32: the sum is below 2^30 (max_k).
+void prepare_additions(std::int32_t zero_point, const PackedMatrix& w, const std::int32_t* bias,
+                       std::int32_t* out) {
+  for (std::int64_t j = 0; j < w.n(); ++j) {
+    const std::int32_t b = bias == nullptr ? 0 : bias[j];
+    NIBBLE_CHECK(b >= -(1 << 30) && b <= (1 << 30), "qgemm: bias ", j, " is ", b, ", expected at most 2^30");
+    out[j] = b - zero_point * w.column_sums()[size(j)];
+  }
+}
+
+// One product; what all of its parts share.
+struct Job {
+  const RowSource& rows;
+  const ActFormat& format;
+  const PackedMatrix& w;
+  const QGemmOutput& out;
+  const std::int64_t column;
+  const QGemmKernels& kernels = w.kernels();
+  const RequantizeKernels& epilogues = requantize_kernels(w.isa());
+  const BitsKernels& bits = bits_kernels(w.isa());
+  const StoredActivations stored{format, kernels};
+  std::shared_ptr<Storage> additions_storage = Storage::allocate(size(w.n()) * sizeof(std::int32_t));
+  std::shared_ptr<Storage> scales_storage;
+  const std::int32_t* additions = nullptr;
+  const float *scales = nullptr, *float_additions = nullptr;
+
+  Job(const RowSource& rows, const ActFormat& format, const PackedMatrix& w, const QGemmOutput& out,
+      std::int64_t column)
+      : rows(rows), format(format), w(w), out(out), column(column) {
+    const std::int32_t* bias = nullptr;
+    if (const auto* ints = std::get_if<ToInt32>(&out)) bias = ints->bias;
+    if (const auto* codes = std::get_if<ToCodes>(&out)) bias = codes->bias;
+    auto* const to = reinterpret_cast<std::int32_t*>(additions_storage->data());
+    prepare_additions(stored.zero_point, w, bias, to);
+    if (bias != nullptr || stored.zero_point != 0) additions = to;
+    if (std::holds_alternative<ToFloat>(out)) {
+      scales_storage = Storage::allocate(2 * size(w.n()) * sizeof(float));
+      auto* const products = reinterpret_cast<float*>(scales_storage->data());
+      for (std::int64_t j = 0; j < w.n(); ++j) {
+        const bool is_grouped = w.group() != 0;
+        products[j] =
+            is_grouped ? format.scale : format.scale * w.scale()[w.scale().size() == 1 ? 0 : size(j)];
+        if (is_grouped)
+          products[w.n() + j] = -static_cast<float>(stored.zero_point) * w.scaled_column_sums()[size(j)];
+      }
+      float_additions = products + w.n();
+      scales = products;
+    }
+  }
+};
+
+// A tile's sums, rows of `stride`, at row i and column j of the result.
+struct Sums {
+  const std::int32_t* acc;
+  const float* scaled;  // with scales per group
+  std::int64_t stride, i, j, rows, cols;
+};
+
+void write(const Job& job, const ToInt32& to, const Sums& s, std::uint8_t*) {
+  job.epilogues.add({s.acc, size(s.stride), size(s.rows), size(s.cols),
+                     job.additions == nullptr ? nullptr : job.additions + s.j},
+                    to.data + s.i * to.stride + job.column + s.j, to.stride);
+}
+
+void write(const Job& job, const ToFloat& to, const Sums& s, std::uint8_t*) {
+  float* const out = to.data + s.i * to.stride + job.column + s.j;
+  const float* const bias = to.bias == nullptr ? nullptr : to.bias + s.j;
+  if (job.w.group() == 0) {
+    job.epilogues.to_float({s.acc, size(s.stride), size(s.rows), size(s.cols),
+                            job.additions == nullptr ? nullptr : job.additions + s.j},
+                           {job.scales + s.j, bias, to.relu}, out, to.stride);
+    return;
+  }
+  job.epilogues.floats_to_float(
+      {s.scaled, size(s.stride), size(s.rows), size(s.cols), job.float_additions + s.j},
+      {job.scales + s.j, bias, to.relu}, out, to.stride);
+}
+
+void write(const Job& job, const ToCodes& to, const Sums& s, std::uint8_t* scratch) {
+  const std::int64_t first = (job.column + s.j) * to.bit_width / 8;
+  std::uint8_t* const out = to.data + s.i * to.stride + first;
+  const bool packed = to.bit_width < 8;
+  job.epilogues.to_codes({s.acc, size(s.stride), size(s.rows), size(s.cols),
+                          job.additions == nullptr ? nullptr : job.additions + s.j},
+                         {to.multiplier + s.j, to.shift + s.j, to.zero_point, to.lo, to.hi},
+                         packed ? scratch : out, packed ? s.cols : to.stride);
+  for (std::int64_t i = 0; packed && i < s.rows; ++i)
+    job.bits.pack(scratch + i * s.cols, size(s.cols), to.bit_width, out + i * to.stride);
+}
+
+// The tiles of one thread: rows [row, row + m) and panels [panel, panel + panels).
+class Part {
+ public:
+  Part(const Job& job, std::int64_t row, std::int64_t m, std::int64_t panel, std::int64_t panels)
+      : job_(job), kernels_(job.kernels), row_(row), m_(m), panel_(panel), panels_(panels), k_(job.w.k()) {}
+
+  void run() {
+    choose_tiles();
+    allocate();
+    for (std::int64_t first = 0; first < tiles_; first += block_tiles_)
+      run_block(first, std::min(block_tiles_, tiles_ - first));
+  }
+
+ private:
+  // Tiles of equal height: the one that costs least, where a tile costs its rows, real or not, and its loads
+  // of weights, which are worth another row.
+  void choose_tiles() {
+    std::int64_t least = 0;
+    for (const std::size_t* height = kernels_.row_counts; *height != 0; ++height) {
+      const auto rows = static_cast<std::int64_t>(*height);
+      const std::int64_t cost = divide_up(m_, rows) * (rows + 1);
+      if (height == kernels_.row_counts || cost <= least) least = cost, height_ = rows;
+    }
+    tiles_ = divide_up(m_, height_);
+    const int bits = job_.w.options().bit_width;
+    fits_int16_ = bits < 8 || 255 * job_.w.max_pair() <= 32767;
+    form_ = kernels_.best_form(bits, fits_int16_, size(height_), size(tiles_));
+    tile_bytes_ =
+        static_cast<std::int64_t>(kernels_.row_bytes(size(height_), size(k_), job_.format.bit_width, form_));
+    block_tiles_ = std::clamp<std::int64_t>(kBlockBytes / tile_bytes_, 1, tiles_);
+    groups_ = job_.w.group() == 0 ? 1 : divide_up(k_, job_.w.group());
+    width_ = static_cast<std::int64_t>(kernels_.max_panels);
+    if (tiles_ > 1) width_ = std::min(width_, kPanelsOfManyTiles);
+  }
+
+  template <class T>
+  T* take(std::int64_t count) {
+    T* const result = reinterpret_cast<T*>(scratch_ == nullptr ? nullptr : scratch_->data() + used_);
+    used_ += divide_up(count * static_cast<std::int64_t>(sizeof(T)), 64) * 64;
+    return result;
+  }
+  void place() {
+    const auto lanes = static_cast<std::int64_t>(kernels_.lanes);
+    used_ = 0;
+    a_ = take<std::byte>(block_tiles_ * tile_bytes_);
+    init_ = take<std::int32_t>(block_tiles_ * groups_ * height_);
+    acc_ = take<std::int32_t>(height_ * width_ * lanes);
+    row_bytes_ = take<std::uint8_t>(height_ * k_);
+    codes_ = take<std::uint8_t>(height_ * width_ * lanes);
+    if (form_ != WeightForm::packed)
+      expanded_ =
+          take<std::byte>(width_ * static_cast<std::int64_t>(kernels_.expanded_bytes(size(k_), form_)));
+  }
+  void allocate() {
+    place();  // to find the size
+    scratch_ = Storage::allocate(size(used_));
+    place();
+  }
+
+  void run_block(std::int64_t first_tile, std::int64_t tiles) {
+    for (std::int64_t t = 0; t < tiles; ++t) pack_tile(first_tile + t, t);
+    for (std::int64_t p = 0; p < panels_; p += width_) {
+      const std::int64_t panels = std::min(width_, panels_ - p);
+      const std::byte* w = job_.w.panel(panel_ + p);
+      std::size_t stride = size(job_.w.panel_bytes());
+      if (form_ != WeightForm::packed) w = expand(panel_ + p, panels, stride);
+      for (std::int64_t t = 0; t < tiles; ++t) run_tile(first_tile + t, t, panel_ + p, panels, w, stride);
+    }
+  }
+
+  const std::byte* expand(std::int64_t panel, std::int64_t panels, std::size_t& stride) {
+    stride = kernels_.expanded_bytes(size(k_), form_);
+    for (std::int64_t v = 0; v < panels; ++v)
+      kernels_.expand_panel(job_.w.panel(panel + v), size(k_), job_.w.options().bit_width, form_,
+                            expanded_ + static_cast<std::size_t>(v) * stride);
+    return expanded_;
+  }
+
+  std::int64_t rows_of(std::int64_t tile) const { return std::min(height_, m_ - tile * height_); }
+
+  void pack_tile(std::int64_t tile, std::int64_t slot) {
+    const std::uint8_t* rows[kMaxHeight];
+    const std::int64_t count = rows_of(tile);
+    for (std::int64_t i = 0; i < count; ++i)
+      rows[i] = job_.rows.row(row_ + tile * height_ + i, row_bytes_ + i * k_);
+    kernels_.pack_rows({.rows = rows,
+                        .count = size(count),
+                        .tile_rows = size(height_),
+                        .k = size(k_),
+                        .act_bits = job_.format.bit_width,
+                        .act_step = job_.format.is_binary ? 2 : 1,
+                        .flip = job_.stored.flip,
+                        .form = form_,
+                        .group = size(job_.w.group() == 0 ? k_ : job_.w.group()),
+                        .weight_zero_point = job_.w.stored_zero_point()},
+                       a_ + slot * tile_bytes_, init_ + slot * groups_ * height_);
+  }
+
+  void run_tile(std::int64_t tile, std::int64_t slot, std::int64_t panel, std::int64_t panels,
+                const std::byte* w, std::size_t stride) {
+    const auto lanes = static_cast<std::int64_t>(kernels_.lanes);
+    kernels_.run({.rows = size(height_),
+                  .panels = size(panels),
+                  .k = size(k_),
+                  .weight_bits = job_.w.options().bit_width,
+                  .act_bits = job_.format.bit_width,
+                  .act_step = job_.format.is_binary ? 2 : 1,
+                  .form = form_,
+                  .fits_int16 = fits_int16_,
+                  .a = a_ + slot * tile_bytes_,
+                  .w = w,
+                  .panel_stride = stride,
+                  .init = init_ + slot * groups_ * height_,
+                  .acc = acc_,
+                  .group = size(job_.w.group()),
+                  .group_scale = job_.w.group_scales(panel),
+                  .group_scale_stride = size(groups_ * lanes),
+                  .sum = reinterpret_cast<float*>(acc_)});
+    const Sums sums{.acc = acc_,
+                    .scaled = reinterpret_cast<const float*>(acc_),
+                    .stride = panels * lanes,
+                    .i = row_ + tile * height_,
+                    .j = panel * lanes,
+                    .rows = rows_of(tile),
+                    .cols = std::min(panels * lanes, job_.w.n() - panel * lanes)};
+    std::visit([&](const auto& to) { write(job_, to, sums, codes_); }, job_.out);
+  }
+
+  static constexpr std::int64_t kMaxHeight = 32;
+
+  const Job& job_;
+  const QGemmKernels& kernels_;
+  const std::int64_t row_, m_, panel_, panels_, k_;
+  std::int64_t height_ = 0, tiles_ = 0, tile_bytes_ = 0, block_tiles_ = 0, groups_ = 1, width_ = 1;
+  bool fits_int16_ = false;
+  WeightForm form_ = WeightForm::packed;
+  std::shared_ptr<Storage> scratch_;
+  std::int64_t used_ = 0;
+  std::byte* a_ = nullptr;
+  std::int32_t* init_ = nullptr;
+  std::int32_t* acc_ = nullptr;
+  std::uint8_t* row_bytes_ = nullptr;
+  std::uint8_t* codes_ = nullptr;
+  std::byte* expanded_ = nullptr;
+};
+
+// A matrix of bytes, or of packed codes.
+class MatrixRows : public RowSource {
+ public:
+  MatrixRows(const ActMatrix& a, const PackedMatrix& w) : a_(a), bits_(bits_kernels(w.isa())) {}
+
+  const std::uint8_t* row(std::int64_t i, std::uint8_t* scratch) const override {
+    const std::uint8_t* const from = a_.data + i * a_.row_stride;
+    if (a_.format.bit_width == 8) return from;
+    bits_.unpack(from, size(a_.k), a_.format.bit_width, scratch);
+    if (a_.format.is_binary)
+      for (std::int64_t p = 0; p < a_.k; ++p) scratch[p] = static_cast<std::uint8_t>(2 * scratch[p]);
+    return scratch;
+  }
+
+ private:
+  const ActMatrix& a_;
+  const BitsKernels& bits_;
+};
+
+}  // namespace
+
+void qgemm(std::int64_t m, const RowSource& rows, const ActFormat& format, const PackedMatrix& w,
+           const QGemmOutput& out, std::int64_t column) {
+  check(format, w, out);
+  if (m <= 0) return;
+  const Job job(rows, format, w, out, column);
+  const auto lanes = static_cast<std::int64_t>(job.kernels.lanes);
+  const std::int64_t panels = divide_up(w.n(), lanes);
+  // Threads share the longer side in units that are whole tiles for most shapes.
+  const std::int64_t unit = m > panels * lanes ? 24 : 4;
+  const bool by_rows = m > panels * lanes;
+  const std::int64_t units = divide_up(by_rows ? m : panels, unit);
+  const std::int64_t work = std::max<std::int64_t>(1, unit * (by_rows ? w.n() : m * lanes) * w.k());
+  parallel_for(units, divide_up(kWorkPerThread, work), [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t first = begin * unit, count = std::min(end * unit, by_rows ? m : panels) - first;
+    by_rows ? Part(job, first, count, 0, panels).run() : Part(job, 0, m, first, count).run();
+  });
+}
+
+void qgemm(const ActMatrix& a, const PackedMatrix& w, const QGemmOutput& out) {
+  NIBBLE_CHECK(a.k == w.k(), "qgemm: activations have ", a.k, " columns, weights ", w.k());
+  qgemm(a.m, MatrixRows(a, w), a.format, w, out);
+}
+
+}  // namespace nibble::quant

@@ -24,6 +24,26 @@ inline constexpr GemmShape kGemmShapes[] = {{64, 512, 512},     {256, 1024, 1024
                                             {1024, 1024, 1024}, {16, 4096, 4096},  {8, 50176, 9},
                                             {16, 12544, 72},    {64, 784, 10},     {64, 10, 784}};
 
+// Integer products: weights of some bits, activations of 8 or fewer.
+struct QGemmCase {
+  std::int64_t m, n, k;
+  int weight_bits = 8;
+
+  // qgemm/w:4g32/a:8/... with scales per group of 32, w:8p with weights small enough for a proof.
+  std::string name(int act_bits, const char* isa, bool cold, std::int64_t group = 0,
+                   bool provable = false) const {
+    return "qgemm/w:" + std::to_string(weight_bits) + (group != 0 ? "g" + std::to_string(group) : "") +
+           (provable ? "p" : "") + "/a:" + std::to_string(act_bits) + "/" + GemmShape{m, n, k}.name() +
+           "/isa:" + isa + "/cold:" + (cold ? "1" : "0");
+  }
+  double gop() const { return GemmShape{m, n, k}.gflop(); }
+};
+
+inline constexpr QGemmCase kQGemmShapes[] = {{1, 4096, 4096},   {16, 4096, 4096}, {64, 512, 512},
+                                             {256, 1024, 1024}, {512, 512, 512},  {1024, 1024, 1024}};
+// Weights that are also measured from memory: copies that take up so much are passed through in turn.
+inline constexpr std::int64_t kLargeWeights = 1 << 24, kColdBytes = std::int64_t{1} << 30;
+
 struct ConvCase {
   const char* name;
   std::int64_t n, c, size, k, window;  // images, channels, height = width, output channels, kernel

@@ -9,11 +9,12 @@
 
 import json
 import math
+import re
 import statistics
 import sys
 
 PEERS = ("onednn", "openblas")
-RATES = ("GFLOPS", "GB/s", "kimages/s")
+RATES = ("GFLOPS", "GOPS", "GB/s", "kimages/s")
 # What the machine can do in a unit, measured in the same run: multiply-adds in registers, reads beyond L2.
 PROBES = {"GFLOPS": "probe/fma", "GB/s": "probe/read/bytes:8388608"}
 
@@ -72,9 +73,14 @@ def geometric_mean(values):
 
 
 def split(name):
-    """The family and thread count of a name, over which ratios are averaged."""
-    threads = name.rsplit("/", 1)[-1]
-    return name.split("/")[0], threads
+    """The family (of integer products: with its widths) and thread count of a name, over which ratios are averaged."""
+    parts = name.split("/")
+    return "/".join(parts[:3]) if parts[0] == "qgemm" else parts[0], parts[-1]
+
+
+def in_8_bits(name):
+    """What an integer product is held against, whatever its widths: the peer's of 8 bits."""
+    return re.sub(r"/w:[^/]+/a:[^/]+", "/w:8/a:8", name) if name.startswith("qgemm/") else name
 
 
 def show_run(run):
@@ -89,7 +95,7 @@ def show_run(run):
         probe = table.get((isa, f"{PROBES.get(unit)}/{split(name)[1]}"))
         line += f" {100 * rate / probe[1]:5.0f} %" if probe else " " * 8
         for peer in PEERS:
-            theirs = table.get((isa, f"{peer}/{name}"))
+            theirs = table.get((isa, f"{peer}/{in_8_bits(name)}"))
             line += f" {theirs[0] / time:7.2f}" if theirs else " " * 8
             if theirs:
                 groups.setdefault((isa, peer) + split(name), []).append(theirs[0] / time)

@@ -13,9 +13,11 @@ int main(int argc, char** argv) {
     nibble::bench::register_elementwise();
     nibble::bench::register_augment();
     nibble::bench::register_probe();
+    nibble::bench::register_qgemm();
     nibble::bench::register_train_step();
 #if defined(NIBBLE_BENCH_PEERS)
     nibble::bench::register_onednn();
+    nibble::bench::register_onednn_qgemm();
     nibble::bench::register_openblas();
 #endif
     benchmark::Initialize(&argc, argv);

@@ -16,9 +16,11 @@ void register_pool();
 void register_elementwise();
 void register_augment();
 void register_probe();
+void register_qgemm();
 void register_train_step();
 // Peers, under onednn/ and openblas/, when built with NIBBLE_BENCH_PEERS.
 void register_onednn();
+void register_onednn_qgemm();
 void register_openblas();
 
 // Registers `name`/threads:T. `make` builds the operands and returns the call to be timed; it runs only when

@@ -14,7 +14,7 @@ namespace nibble::quant {
 namespace {
 
 // Rows that are packed together: they stay in L2 while the panels of the weights stream past them.
-constexpr std::int64_t kBlockBytes = 256 << 10;
+constexpr std::int64_t kBlockBytes = 512 << 10;
 // Side by side in one call: tiles one below the other find two panels in L1, a lone tile wants many streams.
 constexpr std::int64_t kPanelsOfManyTiles = 2;
 constexpr std::int64_t kWorkPerThread = 1 << 21;  // multiplications
@@ -145,35 +145,63 @@ void write(const Job& job, const ToCodes& to, const Sums& s, std::uint8_t* scrat
 class Part {
  public:
   Part(const Job& job, std::int64_t row, std::int64_t m, std::int64_t panel, std::int64_t panels)
-      : job_(job), kernels_(job.kernels), row_(row), m_(m), panel_(panel), panels_(panels), k_(job.w.k()) {}
+      : job_(job),
+        kernels_(job.kernels),
+        lanes_(static_cast<std::int64_t>(kernels_.lanes)),
+        row_(row),
+        m_(m),
+        panel_(panel),
+        panels_(panels),
+        k_(job.w.k()),
+        groups_(job.w.group() == 0 ? 1 : divide_up(k_, job.w.group())) {}
 
   void run() {
     choose_tiles();
-    allocate();
+    choose_form();
+    choose_blocks();
+    place();  // to find the size
+    scratch_ = Storage::allocate(size(used_));
+    place();
     for (std::int64_t first = 0; first < tiles_; first += block_tiles_)
       run_block(first, std::min(block_tiles_, tiles_ - first));
   }
 
  private:
-  // Tiles of equal height: the one that costs least, where a tile costs its rows, real or not, and its loads
-  // of weights, which are worth another row.
+  // Tiles of one height but for the last: the height that costs least, where a tile costs its rows, real or
+  // not, and its loads of weights, which are worth another row.
   void choose_tiles() {
     std::int64_t least = 0;
     for (const std::size_t* height = kernels_.row_counts; *height != 0; ++height) {
       const auto rows = static_cast<std::int64_t>(*height);
-      const std::int64_t cost = divide_up(m_, rows) * (rows + 1);
-      if (height == kernels_.row_counts || cost <= least) least = cost, height_ = rows;
+      const std::int64_t rest = m_ % rows;
+      const std::int64_t cost = m_ / rows * (rows + 1) + (rest == 0 ? 0 : smallest_height(rest) + 1);
+      if (least == 0 || cost <= least) least = cost, height_ = rows;
     }
     tiles_ = divide_up(m_, height_);
+  }
+
+  // Of the heights there are, for so many rows.
+  std::int64_t smallest_height(std::int64_t rows) const {
+    const std::size_t* height = kernels_.row_counts;
+    while (static_cast<std::int64_t>(*height) < rows) ++height;
+    return static_cast<std::int64_t>(*height);
+  }
+
+  void choose_form() {
     const int bits = job_.w.options().bit_width;
     fits_int16_ = bits < 8 || 255 * job_.w.max_pair() <= 32767;
     form_ = kernels_.best_form(bits, fits_int16_, size(height_), size(tiles_));
+    const std::int64_t least_rows =
+        form_ == WeightForm::packed ? 1 : static_cast<std::int64_t>(kernels_.least_expanded_rows);
+    last_height_ = smallest_height(std::max(least_rows, m_ - (tiles_ - 1) * height_));
+  }
+
+  void choose_blocks() {
     tile_bytes_ =
         static_cast<std::int64_t>(kernels_.row_bytes(size(height_), size(k_), job_.format.bit_width, form_));
     block_tiles_ = std::clamp<std::int64_t>(kBlockBytes / tile_bytes_, 1, tiles_);
-    groups_ = job_.w.group() == 0 ? 1 : divide_up(k_, job_.w.group());
-    width_ = static_cast<std::int64_t>(kernels_.max_panels);
-    if (tiles_ > 1) width_ = std::min(width_, kPanelsOfManyTiles);
+    block_panels_ = static_cast<std::int64_t>(kernels_.max_panels);
+    if (tiles_ > 1) block_panels_ = std::min(block_panels_, kPanelsOfManyTiles);
   }
 
   template <class T>
@@ -183,52 +211,52 @@ class Part {
     return result;
   }
   void place() {
-    const auto lanes = static_cast<std::int64_t>(kernels_.lanes);
+    const std::int64_t sums = height_ * block_panels_ * lanes_;
     used_ = 0;
     a_ = take<std::byte>(block_tiles_ * tile_bytes_);
-    init_ = take<std::int32_t>(block_tiles_ * groups_ * height_);
-    acc_ = take<std::int32_t>(height_ * width_ * lanes);
+    init_ = take<std::int32_t>(groups_ * block_tiles_ * height_);
+    sums_ = take<std::int32_t>(sums);
     row_bytes_ = take<std::uint8_t>(height_ * k_);
-    codes_ = take<std::uint8_t>(height_ * width_ * lanes);
+    codes_ = take<std::uint8_t>(sums);
     if (form_ != WeightForm::packed)
-      expanded_ =
-          take<std::byte>(width_ * static_cast<std::int64_t>(kernels_.expanded_bytes(size(k_), form_)));
-  }
-  void allocate() {
-    place();  // to find the size
-    scratch_ = Storage::allocate(size(used_));
-    place();
+      expanded_ = take<std::byte>(block_panels_ *
+                                  static_cast<std::int64_t>(kernels_.expanded_bytes(size(k_), form_)));
   }
 
   void run_block(std::int64_t first_tile, std::int64_t tiles) {
     for (std::int64_t t = 0; t < tiles; ++t) pack_tile(first_tile + t, t);
-    for (std::int64_t p = 0; p < panels_; p += width_) {
-      const std::int64_t panels = std::min(width_, panels_ - p);
-      const std::byte* w = job_.w.panel(panel_ + p);
-      std::size_t stride = size(job_.w.panel_bytes());
-      if (form_ != WeightForm::packed) w = expand(panel_ + p, panels, stride);
-      for (std::int64_t t = 0; t < tiles; ++t) run_tile(first_tile + t, t, panel_ + p, panels, w, stride);
-    }
+    for (std::int64_t p = 0; p < panels_; p += block_panels_)
+      run_panels(first_tile, tiles, p, std::min(block_panels_, panels_ - p));
   }
 
-  const std::byte* expand(std::int64_t panel, std::int64_t panels, std::size_t& stride) {
-    stride = kernels_.expanded_bytes(size(k_), form_);
-    for (std::int64_t v = 0; v < panels; ++v)
-      kernels_.expand_panel(job_.w.panel(panel + v), size(k_), job_.w.options().bit_width, form_,
-                            expanded_ + static_cast<std::size_t>(v) * stride);
-    return expanded_;
+  void write_sums(std::int64_t tile, std::int64_t panel, std::int64_t panels) {
+    const std::int64_t column = (panel_ + panel) * lanes_;
+    const Sums sums{.acc = sums_,
+                    .scaled = reinterpret_cast<const float*>(sums_),
+                    .stride = block_panels_ * lanes_,
+                    .i = row_ + tile * height_,
+                    .j = column,
+                    .rows = std::min(height_, m_ - tile * height_),
+                    .cols = std::min(panels * lanes_, job_.w.n() - column)};
+    std::visit([&](const auto& to) { write(job_, to, sums, codes_); }, job_.out);
   }
 
-  std::int64_t rows_of(std::int64_t tile) const { return std::min(height_, m_ - tile * height_); }
+  // Whole tiles of int32 to which nothing is added need no detour.
+  bool goes_straight(std::int64_t tile, std::int64_t panel, std::int64_t panels) const {
+    return job_.additions == nullptr && std::holds_alternative<ToInt32>(job_.out) &&
+           tile * height_ + height_of(tile) <= m_ && (panel_ + panel + panels) * lanes_ <= job_.w.n();
+  }
+
+  std::int64_t height_of(std::int64_t tile) const { return tile + 1 < tiles_ ? height_ : last_height_; }
 
   void pack_tile(std::int64_t tile, std::int64_t slot) {
     const std::uint8_t* rows[kMaxHeight];
-    const std::int64_t count = rows_of(tile);
+    const std::int64_t count = std::min(height_, m_ - tile * height_);
     for (std::int64_t i = 0; i < count; ++i)
       rows[i] = job_.rows.row(row_ + tile * height_ + i, row_bytes_ + i * k_);
     kernels_.pack_rows({.rows = rows,
                         .count = size(count),
-                        .tile_rows = size(height_),
+                        .tile_rows = size(height_of(tile)),
                         .k = size(k_),
                         .act_bits = job_.format.bit_width,
                         .act_step = job_.format.is_binary ? 2 : 1,
@@ -239,49 +267,71 @@ class Part {
                        a_ + slot * tile_bytes_, init_ + slot * groups_ * height_);
   }
 
-  void run_tile(std::int64_t tile, std::int64_t slot, std::int64_t panel, std::int64_t panels,
-                const std::byte* w, std::size_t stride) {
-    const auto lanes = static_cast<std::int64_t>(kernels_.lanes);
-    kernels_.run({.rows = size(height_),
-                  .panels = size(panels),
-                  .k = size(k_),
-                  .weight_bits = job_.w.options().bit_width,
-                  .act_bits = job_.format.bit_width,
-                  .act_step = job_.format.is_binary ? 2 : 1,
-                  .form = form_,
-                  .fits_int16 = fits_int16_,
-                  .a = a_ + slot * tile_bytes_,
-                  .w = w,
-                  .panel_stride = stride,
-                  .init = init_ + slot * groups_ * height_,
-                  .acc = acc_,
-                  .group = size(job_.w.group()),
-                  .group_scale = job_.w.group_scales(panel),
-                  .group_scale_stride = size(groups_ * lanes),
-                  .sum = reinterpret_cast<float*>(acc_)});
-    const Sums sums{.acc = acc_,
-                    .scaled = reinterpret_cast<const float*>(acc_),
-                    .stride = panels * lanes,
-                    .i = row_ + tile * height_,
-                    .j = panel * lanes,
-                    .rows = rows_of(tile),
-                    .cols = std::min(panels * lanes, job_.w.n() - panel * lanes)};
-    std::visit([&](const auto& to) { write(job_, to, sums, codes_); }, job_.out);
+  // Panels [panel, panel + panels) of every tile of a block.
+  void run_panels(std::int64_t first_tile, std::int64_t tiles, std::int64_t panel, std::int64_t panels) {
+    const int bits = job_.w.options().bit_width;
+    const std::byte* w = job_.w.panel(panel_ + panel);
+    std::size_t stride = size(job_.w.panel_bytes());
+    if (form_ != WeightForm::packed) {
+      stride = kernels_.expanded_bytes(size(k_), form_);
+      for (std::int64_t v = 0; v < panels; ++v)
+        kernels_.expand_panel(job_.w.panel(panel_ + panel + v), size(k_), bits, form_,
+                              expanded_ + size(v) * stride);
+      w = expanded_;
+    }
+    QGemmTile tile{.rows = 0,
+                   .panels = size(panels),
+                   .k = size(k_),
+                   .weight_bits = bits,
+                   .act_bits = job_.format.bit_width,
+                   .act_step = job_.format.is_binary ? 2 : 1,
+                   .form = form_,
+                   .fits_int16 = fits_int16_,
+                   .a = nullptr,
+                   .w = w,
+                   .panel_stride = stride,
+                   .init = nullptr,
+                   .acc = nullptr,
+                   .row_stride = 0,
+                   .group = size(job_.w.group()),
+                   .group_scale = job_.w.group_scales(panel_ + panel),
+                   .group_scale_stride = size(groups_ * lanes_),
+                   .sum = nullptr};
+    for (std::int64_t t = 0; t < tiles; ++t) {
+      tile.rows = size(height_of(first_tile + t));
+      tile.a = a_ + t * tile_bytes_;
+      tile.init = init_ + t * groups_ * height_;
+      if (goes_straight(first_tile + t, panel, panels)) {
+        const auto& to = std::get<ToInt32>(job_.out);
+        tile.acc = to.data + (row_ + (first_tile + t) * height_) * to.stride + job_.column +
+                   (panel_ + panel) * lanes_;
+        tile.row_stride = size(to.stride);
+        kernels_.run(tile);
+        continue;
+      }
+      tile.acc = sums_;
+      tile.row_stride = size(block_panels_ * lanes_);
+      tile.sum = reinterpret_cast<float*>(tile.acc);
+      kernels_.run(tile);
+      write_sums(first_tile + t, panel, panels);
+    }
   }
 
   static constexpr std::int64_t kMaxHeight = 32;
 
   const Job& job_;
   const QGemmKernels& kernels_;
-  const std::int64_t row_, m_, panel_, panels_, k_;
-  std::int64_t height_ = 0, tiles_ = 0, tile_bytes_ = 0, block_tiles_ = 0, groups_ = 1, width_ = 1;
+  const std::int64_t lanes_, row_, m_, panel_, panels_, k_, groups_;
+  std::int64_t height_ = 0, tiles_ = 0, last_height_ = 0;
   bool fits_int16_ = false;
   WeightForm form_ = WeightForm::packed;
+  // A block is so many tiles, packed together, by so many panels, in one call.
+  std::int64_t tile_bytes_ = 0, block_tiles_ = 0, block_panels_ = 0;
   std::shared_ptr<Storage> scratch_;
   std::int64_t used_ = 0;
   std::byte* a_ = nullptr;
   std::int32_t* init_ = nullptr;
-  std::int32_t* acc_ = nullptr;
+  std::int32_t* sums_ = nullptr;  // or float32
   std::uint8_t* row_bytes_ = nullptr;
   std::uint8_t* codes_ = nullptr;
   std::byte* expanded_ = nullptr;

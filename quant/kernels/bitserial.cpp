@@ -127,7 +127,7 @@ struct PlanePair {
 // would not be inlined for large tiles, and their counters would live in memory.
 template <std::size_t R, std::size_t V>
 [[gnu::always_inline]] inline void add_pair(const PlanePair& pair, const std::int32_t* init,
-                                            std::int32_t* acc) {
+                                            std::int32_t* acc, std::size_t row_stride) {
   constexpr auto rows = std::make_index_sequence<R>{};
   constexpr auto panels = std::make_index_sequence<V>{};
   Counter counters[R][V];
@@ -166,7 +166,7 @@ template <std::size_t R, std::size_t V>
         if constexpr (kLastApart != 0) last.load(w + v * pair.panel_stride);
         unroll(
             rows, [&](auto i) __attribute__((always_inline)) {
-              std::int32_t* const to = acc + (i * V + v) * kColumns;
+              std::int32_t* const to = acc + i * row_stride + v * kColumns;
               const VecI before = init != nullptr ? VecI(init[i]) : VecI::load_unaligned(to);
               const VecI counts = counters[i][v].total(a + i * kSharedWords, last) << pair.shift;
               (before + counts).store_unaligned(to);
@@ -198,7 +198,7 @@ void run_tile(const QGemmTile& t) {
                           .panel_stride = t.panel_stride / 4,
                           .words = count,
                           .shift = static_cast<int>(p + r) + steps},
-                         init, t.acc + row * V * kColumns);
+                         init, t.acc + row * t.row_stride, t.row_stride);
           init = nullptr;
         }
       block_a += count * act_bits * kRowWords;
@@ -231,6 +231,7 @@ extern const QGemmKernels bitserial_kernels = {
     .lanes = kColumns,
     .max_panels = kPanels,
     .row_counts = kRowCounts,
+    .least_expanded_rows = 1,
     .signed_activations = false,
     .panel_bytes = panel_bytes,
     .row_bytes = row_bytes,

@@ -38,7 +38,7 @@ constexpr std::size_t kRowCounts[] = {1, 2, 4, 8, 12, 0};
 #elif defined(__aarch64__)
 constexpr std::size_t kRowCounts[] = {1, 2, 4, 8, 0};
 #else
-constexpr std::size_t kRowCounts[] = {1, 2, 4, 6, 0};
+constexpr std::size_t kRowCounts[] = {1, 2, 4, 0};
 #endif
 constexpr std::size_t kMaxRows = kRowCounts[std::size(kRowCounts) - 2];
 constexpr std::size_t kFewRows = 4;
@@ -144,7 +144,7 @@ template <class Form, std::size_t M, std::size_t V, class F>
 
 template <class Form, std::size_t M, std::size_t V>
 [[gnu::always_inline]] inline void accumulate(std::size_t blocks, Operands<V>& from, VecI (&acc)[M][V]) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (; blocks > 0; --blocks)
     for_block<Form, M>(from, [&](auto i, auto v, VecI a, VecI w) { acc[i][v] = Form::add(acc[i][v], a, w); });
 }
@@ -215,7 +215,6 @@ void run_panels(const QGemmTile& t, std::size_t panel) {
   const std::size_t blocks = divide_up(divide_up(t.k, 4) * 4, Form::kCodes),  // whole quads, also of int16
 
       blocks_per_group = t.group == 0 ? blocks : t.group / Form::kCodes;
-  const std::size_t row_step = t.panels * kLanes;
   const float* scale = t.group_scale + panel * t.group_scale_stride;
   const std::int32_t* init = t.init;
   Operands<V> from = operands<V>(t, panel);
@@ -226,7 +225,7 @@ void run_panels(const QGemmTile& t, std::size_t panel) {
     if (t.group == 0) {
       std::int32_t* const out = t.acc + panel * kLanes;
       unroll(rows, [&](auto i) {
-        unroll(vecs, [&](auto v) { store_ints(out + i * row_step + v * kLanes, acc[i][v]); });
+        unroll(vecs, [&](auto v) { store_ints(out + i * t.row_stride + v * kLanes, acc[i][v]); });
       });
       return;
     }
@@ -235,7 +234,7 @@ void run_panels(const QGemmTile& t, std::size_t panel) {
     unroll(vecs, [&](auto v) {
       const VecF s = load(scale + v * t.group_scale_stride);
       unroll(rows, [&](auto i) {
-        float* const sum = out + i * row_step + v * kLanes;
+        float* const sum = out + i * t.row_stride + v * kLanes;
         store(sum, fma(to_float(acc[i][v]), s, done == 0 ? VecF(0.0f) : load(sum)));
       });
     });
@@ -383,30 +382,10 @@ void expand_panel(const std::byte* panel, std::size_t k, int bits, WeightForm fo
 
 // ---- Activations.
 
+// With room for a vector behind them, which sums_of_groups reads.
 std::size_t row_bytes(std::size_t tile_rows, std::size_t k, int, WeightForm form) noexcept {
-  return divide_up(quads(k) * tile_rows * 4 * (form == WeightForm::words ? 2 : 1), 16) * 16;
-}
-
-std::int32_t sum_of_lanes(VecI v) {
-  alignas(64) std::int32_t lane[kLanes];
-  store_ints(lane, v);
-  std::int32_t sum = 0;
-  for (const std::int32_t each : lane) sum += each;
-  return sum;
-}
-
-// As dot4 reads activations.
-std::int32_t sum_of_bytes(const std::uint8_t* x, std::size_t n, std::uint32_t flip) {
-  const VecI ones(0x01010101), flips(static_cast<std::int32_t>(flip));
-  VecI sum(0);
-  std::size_t i = 0;
-  for (; i + kVecBytes <= n; i += kVecBytes) sum = dot4(sum, load_ints(x + i) ^ flips, ones);
-  std::int32_t total = sum_of_lanes(sum);
-  for (; i < n; ++i) {
-    const auto byte = static_cast<std::uint8_t>(x[i] ^ flip);
-    total += kSignedActivations ? static_cast<std::int8_t>(byte) : byte;
-  }
-  return total;
+  const std::size_t bytes = quads(k) * tile_rows * 4 * (form == WeightForm::words ? 2 : 1);
+  return divide_up(bytes + kVecBytes, 16) * 16;
 }
 
 // Quads of the rows that exist, flipped: out[q * tile_rows + i].
@@ -440,25 +419,46 @@ void interleave(const RowsToPack& r, std::uint32_t flip, std::uint32_t* out) {
     for (i = r.count; i < r.tile_rows; ++i) out[q * r.tile_rows + i] = 0;
 }
 
+// init[group][row] of interleaved quads, a lane a row; quads beyond k are zero.
+void sums_of_groups(const RowsToPack& r, const std::uint32_t* from, std::int32_t* init) {
+  constexpr auto chains = std::make_index_sequence<4>{};  // dot4 takes longer than it keeps a unit busy
+  const VecI ones(0x01010101);
+  const std::size_t whole = divide_up(r.k, 4), per_group = divide_up(r.group, 4);
+  for (std::size_t begin = 0; begin < whole; begin += per_group, init += r.tile_rows) {
+    const std::size_t end = whole - begin < per_group ? whole : begin + per_group;
+    for (std::size_t row = 0; row < r.tile_rows; row += kLanes) {
+      VecI sum[4];
+      unroll(chains, [&](auto c) { sum[c] = VecI(0); });
+      std::size_t q = begin;
+      for (; q + 4 <= end; q += 4)
+        unroll(chains,
+               [&](auto c) { sum[c] = dot4(sum[c], load_ints(from + (q + c) * r.tile_rows + row), ones); });
+      for (; q < end; ++q) sum[0] = dot4(sum[0], load_ints(from + q * r.tile_rows + row), ones);
+      alignas(64) std::int32_t lane[kLanes];
+      store_ints(lane, (sum[0] + sum[1]) + (sum[2] + sum[3]));
+      for (std::size_t i = 0; i < kLanes && row + i < r.tile_rows; ++i)
+        init[row + i] = -r.weight_zero_point * lane[i];
+    }
+  }
+}
+
 void pack_rows(const RowsToPack& r, std::byte* out, std::int32_t* init) noexcept {
   const std::uint32_t flip = r.flip * 0x01010101u;
-  for (std::size_t begin = 0; begin < r.k || begin == 0; begin += r.group, init += r.tile_rows) {
-    const std::size_t n = r.k - begin < r.group ? r.k - begin : r.group;
-    for (std::size_t i = 0; i < r.tile_rows; ++i)
-      init[i] = i < r.count && r.weight_zero_point != 0
-                    ? -r.weight_zero_point * sum_of_bytes(r.rows[i] + begin, n, flip)
-                    : 0;
-  }
   const auto words = reinterpret_cast<std::uint32_t*>(out);
-  if (r.form != WeightForm::words) return interleave(r, flip, words);
-  // Into the upper half; then from there, in place, to the even and the odd bytes of every quad.
-  std::uint32_t* const upper = words + quads(r.k) * r.tile_rows;
-  interleave(r, flip, upper);
-  for (std::size_t q = 0; q < quads(r.k); ++q)
-    for (std::size_t i = 0; i < r.tile_rows; ++i) {
-      const std::uint32_t x = upper[q * r.tile_rows + i];
-      words[2 * q * r.tile_rows + i] = x & 0x00ff00ff;
-      words[(2 * q + 1) * r.tile_rows + i] = x >> 8 & 0x00ff00ff;
+  // Of words the quads go into the upper half; then from there, in place, to the even and the odd bytes of
+  // each.
+  std::uint32_t* const whole = words + (r.form == WeightForm::words ? quads(r.k) * r.tile_rows : 0);
+  interleave(r, flip, whole);
+  if (r.weight_zero_point != 0)
+    sums_of_groups(r, whole, init);
+  else
+    std::memset(init, 0, divide_up(r.k, r.group) * r.tile_rows * sizeof *init);
+  if (r.form != WeightForm::words) return;
+  for (std::size_t i = 0; i < quads(r.k); ++i)
+    for (std::size_t j = 0; j < r.tile_rows; ++j) {
+      const std::uint32_t x = whole[i * r.tile_rows + j];
+      words[2 * i * r.tile_rows + j] = x & 0x00ff00ff;
+      words[(2 * i + 1) * r.tile_rows + j] = x >> 8 & 0x00ff00ff;
     }
 }
 
@@ -468,6 +468,7 @@ extern const QGemmKernels dot_kernels = {
     .lanes = kLanes,
     .max_panels = kMaxPanels,
     .row_counts = kRowCounts,
+    .least_expanded_rows = kFewRows,
     .signed_activations = kSignedActivations,
     .panel_bytes = panel_bytes,
     .row_bytes = row_bytes,

@@ -47,21 +47,23 @@ struct QGemmTile {
   const std::byte* w;
   std::size_t panel_stride;  // bytes
   const std::int32_t* init;  // [group][row], from pack_rows: where accumulators start
-  std::int32_t* acc;         // [rows][panels * lanes]; unused where there are group scales
+  std::int32_t* acc;  // [rows][panels * lanes], rows row_stride apart; unused where there are group scales
+  std::size_t row_stride;
 
   // Scales by group: sum[i, j] = sum over g of group_scale[g, j] * (acc of group g)[i, j] in float32, in the
   // order of g. A multiple of 32; 0: none.
   std::size_t group;
   const float* group_scale;        // of the first panel: [group][lane]
   std::size_t group_scale_stride;  // floats from panel to panel
-  float* sum;                      // [rows][panels * lanes]
+  float* sum;                      // as acc
 };
 
 struct QGemmKernels {
-  std::size_t lanes;              // columns of a panel
-  std::size_t max_panels;         // of a tile
-  const std::size_t* row_counts;  // heights a tile may have, ascending, 0 at the end
-  bool signed_activations;        // bytes of activations are read as int8, else as uint8
+  std::size_t lanes;                // columns of a panel
+  std::size_t max_panels;           // of a tile
+  const std::size_t* row_counts;    // heights a tile may have, ascending, 0 at the end
+  std::size_t least_expanded_rows;  // from this height on weights may have a form other than packed
+  bool signed_activations;          // bytes of activations are read as int8, else as uint8
 
   // Bytes of a packed panel and of packed rows, multiples of 16.
   std::size_t (*panel_bytes)(int weight_bits, std::size_t k) noexcept;

@@ -86,6 +86,7 @@ std::size_t agrees(const QGemmKernels& kernels, const Case& c, Rng& rng) {
   tile.panel_stride = panel_bytes;
   tile.init = init.data();
   tile.acc = acc.data();
+  tile.row_stride = width;
   kernels.run(tile);
 
   const int weight_step = c.weight_bits == 1 ? 2 : 1;

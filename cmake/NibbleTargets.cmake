@@ -1,6 +1,6 @@
 # nibble_library(<folder> SOURCES ... [DEPENDS ...] [PRIVATE_DEPENDS ...])
 #   One static library per folder: nibble_<folder>, alias nibble::<folder>.
-# nibble_kernels(<library> <source>...), nibble_integer_kernels(<library> <source>...)
+# nibble_kernels(<library> <source>...), nibble_integer_kernels(<library> <source>...), nibble_tile_kernels(...)
 #   Compiles each source once per tier into an object library and adds the objects to <library>.
 
 set(NIBBLE_WARNINGS -Wall -Wextra)
@@ -34,6 +34,7 @@ endfunction()
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
   set(NIBBLE_TIERS sse2 avx2 avx512)
   set(NIBBLE_INTEGER_TIERS scalar sse2 ssse3 avx2 avx512 avx512vnni)
+  set(NIBBLE_TILE_TIERS amx)
   set(NIBBLE_TIER_FLAGS_scalar "")
   set(NIBBLE_TIER_FLAGS_sse2 -msse2)
   set(NIBBLE_TIER_FLAGS_ssse3 -mssse3)
@@ -41,9 +42,11 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
   set(NIBBLE_TIER_FLAGS_avx512 -mavx512f -mavx512cd -mavx512dq -mavx512bw -mavx512vl -mavx2 -mfma
                                -mprefer-vector-width=512)
   set(NIBBLE_TIER_FLAGS_avx512vnni ${NIBBLE_TIER_FLAGS_avx512} -mavx512vnni -mavx512vpopcntdq)
+  set(NIBBLE_TIER_FLAGS_amx ${NIBBLE_TIER_FLAGS_avx512vnni} -mamx-tile -mamx-int8)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64|ARM64")
   set(NIBBLE_TIERS neon)
   set(NIBBLE_INTEGER_TIERS scalar neon neondot)
+  set(NIBBLE_TILE_TIERS "")
   set(NIBBLE_TIER_FLAGS_scalar "")
   set(NIBBLE_TIER_FLAGS_neon "")
   set(NIBBLE_TIER_FLAGS_neondot -march=armv8.2-a+dotprod)
@@ -51,25 +54,29 @@ else()
   message(FATAL_ERROR "nibble: no kernel tier for ${CMAKE_SYSTEM_PROCESSOR}; x86-64 and aarch64 are supported")
 endif()
 
+# The object library <objects> of <tier>.
+function(nibble_kernel_objects objects tier sources)
+  add_library(${objects} OBJECT ${sources})
+  nibble_compile_options(${objects})
+  target_include_directories(${objects} PRIVATE ${nibble_SOURCE_DIR})
+  target_link_libraries(${objects} PRIVATE xsimd)
+  # xsimd gets a namespace of its own per tier, so that the linker never merges inline functions that
+  # were compiled for different instruction sets. -O2 everywhere: at -O0 such helpers would leak out. (With a
+  # sanitizer -O1, which compiles ten times faster; its presets skip the symbol tests.)
+  # GCC 12 finds its own _mm512_undefined_ps() uninitialized (GCC bug 105593).
+  target_compile_options(${objects} PRIVATE ${NIBBLE_TIER_FLAGS_${tier}} $<IF:$<BOOL:${NIBBLE_SANITIZED}>,-O1,-O2>
+                                            $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>
+                                            $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized>)
+  target_compile_definitions(${objects} PRIVATE NIBBLE_TIER=${tier} NIBBLE_TIER_${tier}
+                                                xsimd=xsimd_${tier})
+  set_target_properties(${objects} PROPERTIES NIBBLE_TIER ${tier})
+  set_property(GLOBAL APPEND PROPERTY NIBBLE_KERNEL_LIBRARIES ${objects})
+endfunction()
+
 function(nibble_compile_kernels prefix library tiers sources)
   foreach(tier IN LISTS tiers)
-    set(objects ${prefix}_${tier})
-    add_library(${objects} OBJECT ${sources})
-    nibble_compile_options(${objects})
-    target_include_directories(${objects} PRIVATE ${nibble_SOURCE_DIR})
-    target_link_libraries(${objects} PRIVATE xsimd)
-    # xsimd gets a namespace of its own per tier, so that the linker never merges inline functions that
-    # were compiled for different instruction sets. -O2 everywhere: at -O0 such helpers would leak out. (With a
-    # sanitizer -O1, which compiles ten times faster; its presets skip the symbol tests.)
-    # GCC 12 finds its own _mm512_undefined_ps() uninitialized (GCC bug 105593).
-    target_compile_options(${objects} PRIVATE ${NIBBLE_TIER_FLAGS_${tier}} $<IF:$<BOOL:${NIBBLE_SANITIZED}>,-O1,-O2>
-                                              $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>
-                                              $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized>)
-    target_compile_definitions(${objects} PRIVATE NIBBLE_TIER=${tier} NIBBLE_TIER_${tier}
-                                                  xsimd=xsimd_${tier})
-    set_target_properties(${objects} PROPERTIES NIBBLE_TIER ${tier})
-    set_property(GLOBAL APPEND PROPERTY NIBBLE_KERNEL_LIBRARIES ${objects})
-    target_sources(${library} PRIVATE $<TARGET_OBJECTS:${objects}>)
+    nibble_kernel_objects(${prefix}_${tier} ${tier} "${sources}")
+    target_sources(${library} PRIVATE $<TARGET_OBJECTS:${prefix}_${tier}>)
   endforeach()
 endfunction()
 
@@ -79,4 +86,8 @@ endfunction()
 
 function(nibble_integer_kernels library)
   nibble_compile_kernels(${library}_integer_kernels ${library} "${NIBBLE_INTEGER_TIERS}" "${ARGN}")
+endfunction()
+
+function(nibble_tile_kernels library)
+  nibble_compile_kernels(${library}_tile_kernels ${library} "${NIBBLE_TILE_TIERS}" "${ARGN}")
 endfunction()

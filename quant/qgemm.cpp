@@ -153,7 +153,9 @@ class Part {
         panel_(panel),
         panels_(panels),
         k_(job.w.k()),
-        groups_(job.w.group() == 0 ? 1 : divide_up(k_, job.w.group())) {}
+        groups_(job.w.group() == 0 ? 1 : divide_up(k_, job.w.group())),
+        heights_(kernels_.row_counts_for == nullptr ? kernels_.row_counts
+                                                    : kernels_.row_counts_for(size(m), job.w.group() != 0)) {}
 
   void run() {
     choose_tiles();
@@ -171,7 +173,7 @@ class Part {
   // not, and its loads of weights, which are worth another row.
   void choose_tiles() {
     std::int64_t least = 0;
-    for (const std::size_t* height = kernels_.row_counts; *height != 0; ++height) {
+    for (const std::size_t* height = heights_; *height != 0; ++height) {
       const auto rows = static_cast<std::int64_t>(*height);
       const std::int64_t rest = m_ % rows;
       const std::int64_t cost = m_ / rows * (rows + 1) + (rest == 0 ? 0 : smallest_height(rest) + 1);
@@ -182,7 +184,7 @@ class Part {
 
   // Of the heights there are, for so many rows.
   std::int64_t smallest_height(std::int64_t rows) const {
-    const std::size_t* height = kernels_.row_counts;
+    const std::size_t* height = heights_;
     while (static_cast<std::int64_t>(*height) < rows) ++height;
     return static_cast<std::int64_t>(*height);
   }
@@ -322,6 +324,7 @@ class Part {
   const Job& job_;
   const QGemmKernels& kernels_;
   const std::int64_t lanes_, row_, m_, panel_, panels_, k_, groups_;
+  const std::size_t* const heights_;
   std::int64_t height_ = 0, tiles_ = 0, last_height_ = 0;
   bool fits_int16_ = false;
   WeightForm form_ = WeightForm::packed;

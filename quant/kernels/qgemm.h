@@ -89,10 +89,13 @@ struct QGemmKernels {
                        std::byte* out) noexcept;
 
   void (*run)(const QGemmTile& tile) noexcept;
+
+  // Those of row_counts that are worth considering for m rows, without or with scales by group. Null: all.
+  const std::size_t* (*row_counts_for)(std::size_t m, bool has_groups) noexcept = nullptr;
 };
 
-// Products of bytes by multiply-add instructions: dot.cpp.
-NIBBLE_DECLARE_INTEGER_KERNELS(QGemmKernels, dot_kernels)
+// Products of bytes by multiply-add instructions: dot.cpp; by tiles: amx.cpp.
+NIBBLE_DECLARE_PRODUCT_KERNELS(QGemmKernels, dot_kernels)
 // Products of single bits by AND and population count, weights and activations of 1 or 2 bits: bitserial.cpp.
 NIBBLE_DECLARE_INTEGER_KERNELS(QGemmKernels, bitserial_kernels)
 

@@ -8,12 +8,14 @@
 #include "quant/qconv2d.h"
 #include "tensor/factory.h"
 #include "tensor/parallel.h"
+#include "tests/quant/tiers.h"
 #include "tests/support/catch.h"
 #include "tests/support/guarded_buffer.h"
 
 using namespace nibble;
 using namespace nibble::quant;
 using nibble::test::GuardedBuffer;
+using nibble::test::product_tiers;
 using reference::Codes;
 
 namespace {
@@ -214,7 +216,7 @@ Case random_case(Index m, Index n, Index k, Random& rng) {
 
 TEST_CASE("the integer product is exact on every tier", "[tiers]") {
   Random rng(Catch::rngSeed());
-  for (const Isa isa : supported_isas())
+  for (const Isa isa : product_tiers())
     for (Index k = 1; k <= 300; ++k)
       check(isa, random_case(between(1, 13, rng), between(1, 35, rng), k, rng), rng);
 }
@@ -222,7 +224,7 @@ TEST_CASE("the integer product is exact on every tier", "[tiers]") {
 // Per pair of widths: 50,000 results, a million in the nightly preset.
 TEST_CASE("every pair of widths is exact for codes at their extremes", "[tiers]") {
   Random rng(Catch::rngSeed());
-  for (const Isa isa : supported_isas())
+  for (const Isa isa : product_tiers())
     for (const int w : kBits)
       for (const int a : kBits)
         for (const QGemmMethod method : {QGemmMethod::dot, QGemmMethod::bitserial}) {
@@ -249,7 +251,7 @@ TEST_CASE("every pair of widths is exact for codes at their extremes", "[tiers]"
 
 TEST_CASE("sums reach the bound on k without leaving int32", "[tiers]") {
   Random rng(Catch::rngSeed());
-  for (const Isa isa : supported_isas())
+  for (const Isa isa : product_tiers())
     for (const int bits : kBits) {
       const Index k = std::min<Index>(PackedMatrix::max_k(bits), 40000);
       for (const Fill fill : {Fill::lowest, Fill::highest})
@@ -262,7 +264,7 @@ TEST_CASE("sums reach the bound on k without leaving int32", "[tiers]") {
 
 TEST_CASE("weights with scales per group", "[tiers]") {
   Random rng(Catch::rngSeed());
-  for (const Isa isa : supported_isas())
+  for (const Isa isa : product_tiers())
     for (const Index group : {32, 64, 128})
       for (const int bits : kBits)
         for (const Index m : {1, 5, 13}) {
@@ -298,7 +300,7 @@ TEST_CASE("weights with scales per group", "[tiers]") {
 
 TEST_CASE("integer convolutions are products of windows", "[tiers]") {
   Random rng(Catch::rngSeed());
-  for (const Isa isa : supported_isas())
+  for (const Isa isa : product_tiers())
     for (int trial = 0; trial < 60; ++trial) {
       const Index groups = trial % 4 == 3 ? 2 : trial % 8 == 2 ? 4 : 1;
       const Index per_group_in = between(1, 5, rng), per_group_out = 8 * between(1, 2, rng);
@@ -356,20 +358,22 @@ TEST_CASE("integer convolutions are products of windows", "[tiers]") {
     }
 }
 
-TEST_CASE("integer products do not depend on the number of threads") {
+TEST_CASE("integer products do not depend on the number of threads", "[tiers]") {
   Random rng(Catch::rngSeed());
   const Codes w = make_codes(300, 500, range_of(4, true), 0, false, Fill::random, rng);
-  const PackedMatrix packed(to_tensor(w), {.bit_width = 4});
-  for (const Index m : {1, 700}) {
-    const Activations a(m, 500, {.zero_point = 3}, Fill::random, rng);
-    std::vector<std::int32_t> one(size(m * 300)), three = one;
-    const int before = num_threads();
-    set_num_threads(1);
-    qgemm(a.view(), packed, ToInt32{one.data(), 300});
-    set_num_threads(3);
-    qgemm(a.view(), packed, ToInt32{three.data(), 300});
-    set_num_threads(before);
-    CHECK(one == three);
+  for (const Isa isa : product_tiers()) {
+    const PackedMatrix packed(isa, to_tensor(w), {.bit_width = 4});
+    for (const Index m : {1, 700}) {
+      const Activations a(m, 500, {.zero_point = 3}, Fill::random, rng);
+      std::vector<std::int32_t> one(size(m * 300)), three = one;
+      const int before = num_threads();
+      set_num_threads(1);
+      qgemm(a.view(), packed, ToInt32{one.data(), 300});
+      set_num_threads(3);
+      qgemm(a.view(), packed, ToInt32{three.data(), 300});
+      set_num_threads(before);
+      CHECK(one == three);
+    }
   }
 }
 

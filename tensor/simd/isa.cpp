@@ -6,6 +6,10 @@
 #if defined(__aarch64__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
+#elif defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace nibble {
@@ -38,6 +42,24 @@ namespace {
 
 #if defined(__x86_64__)
 
+// GCC 12 has no name for int8 tiles: bits 24 and 25 of CPUID leaf 7, and 17 and 18 of XCR0, the state that
+// the operating system saves. (That XCR0 can be read follows from the AVX-512 tiers below.)
+bool has_tiles() {
+  unsigned eax, ebx, ecx, edx;
+  if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || (edx >> 24 & 3) != 3) return false;
+  unsigned low, high;
+  asm("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (low >> 17 & 3) == 3;
+}
+
+// Linux gives a process the 8 KiB of tiles, which every signal frame must then hold, only when asked: before
+// the first tile instruction, once for all threads. Kernels older than 5.16 refuse, and may not save them.
+bool ask_for_tiles() {
+  constexpr int kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr int kTileData = 18;               // XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
 std::vector<Isa> detect() {
   // __builtin_cpu_supports also asks whether the operating system saves the wide registers (XCR0).
   __builtin_cpu_init();
@@ -53,7 +75,8 @@ std::vector<Isa> detect() {
                  __builtin_cpu_supports("avx512vl"),
              Isa::avx512) &&
       add_if(__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vpopcntdq"),
-             Isa::avx512vnni);
+             Isa::avx512vnni) &&
+      add_if(has_tiles() && ask_for_tiles(), Isa::amx);
   return isas;
 }
 

@@ -104,7 +104,7 @@ void start(const std::int32_t* init, std::int32_t* acc, std::size_t row_step) {
 template <std::size_t M, std::size_t V>
 void run_panels(const QGemmTile& t, std::size_t panel) {
   const Depth depth(t.k);
-  const std::size_t row_step = t.panels * kColumns, last = depth.steps - 1, last_quad = depth.last_quad(),
+  const std::size_t row_step = t.row_stride, last = depth.steps - 1, last_quad = depth.last_quad(),
                     panel_stride = t.panel_stride;
   const std::byte *a = t.a, *const w = t.w + panel * panel_stride;
   std::int32_t* const acc = t.acc + panel * kColumns;
@@ -224,6 +224,7 @@ extern constinit const QGemmKernels dot_kernels = {
     .lanes = kColumns,
     .max_panels = 4,
     .row_counts = kRowCounts,
+    .least_expanded_rows = 4,
     .signed_activations = false,
     .panel_bytes = panel_bytes,
     .row_bytes = row_bytes,

@@ -99,6 +99,7 @@ std::size_t agrees(const QGemmKernels& kernels, const Case& c, Rng& rng) {
   tile.panel_stride = panel_bytes;
   tile.init = init.data();
   tile.acc = acc.data();
+  tile.row_stride = width;
   const std::size_t expanded_bytes = form == WeightForm::packed ? 0 : kernels.expanded_bytes(c.k, form);
   GuardedBuffer<std::byte> expanded(panels * expanded_bytes, c.guard_front);
   if (form != WeightForm::packed) {

@@ -30,6 +30,25 @@ std::string tick_text(double value, double step) {
   return text.find_first_not_of("-0.") == std::string::npos && text[0] == '-' ? text.substr(1) : text;
 }
 
+// 1, 2 and 5 times powers of ten that cover [low, high]; powers alone where those would be too many.
+std::vector<double> log10_ticks(double low, double high) {
+  const bool dense = high / low < 1e4;
+  std::vector<double> ticks;
+  for (double power = std::pow(10.0, std::floor(std::log10(low)));; power *= 10)
+    for (const double factor : {1.0, 2.0, 5.0}) {
+      if (factor > 1 && !dense) continue;
+      const double tick = factor * power;
+      if (tick <= low * (1 + 1e-9)) ticks.clear();
+      ticks.push_back(tick);
+      if (tick >= high * (1 - 1e-9)) return ticks;
+    }
+}
+
+// How far along an axis a value is, 0 to 1.
+double share_of(double value, double low, double high, bool log) {
+  return log ? std::log(value / low) / std::log(high / low) : (value - low) / (high - low);
+}
+
 }  // namespace
 
 Chart::Chart(Canvas& canvas, const Frame& frame, const std::string& title, const Axis& x, const Axis& y)
@@ -38,7 +57,8 @@ Chart::Chart(Canvas& canvas, const Frame& frame, const std::string& title, const
       top_(frame.top + 38),
       right_(frame.right - 18),
       bottom_(frame.bottom - 58),
-      x_log2_(x.log2) {
+      x_log_(x.log2 || x.log10),
+      y_log_(y.log2 || y.log10) {
   const auto ticks_of = [](const Axis& axis, int count) {
     std::vector<double> ticks;
     if (axis.log2) {
@@ -47,6 +67,7 @@ Chart::Chart(Canvas& canvas, const Frame& frame, const std::string& title, const
         ticks.push_back(k);
       return ticks;
     }
+    if (axis.log10) return log10_ticks(axis.low, axis.high);
     if (!axis.integers) return nice_ticks(axis.low, axis.high, count);
     for (double k = std::ceil(axis.low); k <= axis.high; ++k) ticks.push_back(k);
     return ticks;
@@ -58,17 +79,19 @@ Chart::Chart(Canvas& canvas, const Frame& frame, const std::string& title, const
   y_high_ = y.integers ? y.high : y_ticks.back();
 
   const double half = Canvas::text_height() / 2;
-  const auto step_of = [](const std::vector<double>& ticks) {
+  // Logarithmic ticks have as many decimals as each needs.
+  const auto step_of = [](const std::vector<double>& ticks, double tick, bool log) {
+    if (log) return tick;
     return ticks.size() > 1 ? ticks[1] - ticks[0] : 1;
   };
   for (double tick : x_ticks) {
     canvas_.line(px(tick), top_, px(tick), bottom_, 1, colors::light);
-    const std::string text = tick_text(tick, step_of(x_ticks));
+    const std::string text = tick_text(tick, step_of(x_ticks, tick, x_log_));
     canvas_.text(px(tick) - Canvas::text_width(text) / 2, bottom_ + 8, text, colors::black);
   }
   for (double tick : y_ticks) {
     canvas_.line(left_, py(tick), right_, py(tick), 1, colors::light);
-    const std::string text = tick_text(tick, step_of(y_ticks));
+    const std::string text = tick_text(tick, step_of(y_ticks, tick, y_log_));
     canvas_.text(left_ - 8 - Canvas::text_width(text), py(tick) - half, text, colors::black);
   }
   canvas_.line(left_, top_, left_, bottom_, 1.5, colors::black);
@@ -81,13 +104,9 @@ Chart::Chart(Canvas& canvas, const Frame& frame, const std::string& title, const
                         colors::black);
 }
 
-double Chart::px(double x) const {
-  const double share =
-      x_log2_ ? std::log2(x / x_low_) / std::log2(x_high_ / x_low_) : (x - x_low_) / (x_high_ - x_low_);
-  return left_ + (right_ - left_) * share;
-}
+double Chart::px(double x) const { return left_ + (right_ - left_) * share_of(x, x_low_, x_high_, x_log_); }
 
-double Chart::py(double y) const { return bottom_ - (bottom_ - top_) * (y - y_low_) / (y_high_ - y_low_); }
+double Chart::py(double y) const { return bottom_ - (bottom_ - top_) * share_of(y, y_low_, y_high_, y_log_); }
 
 void Chart::polyline(const std::vector<std::pair<double, double>>& points, Color color, bool dashed,
                      bool markers) {
@@ -163,7 +182,8 @@ void Chart::legend(const std::vector<Key>& keys, Corner corner) {
   const double row = Canvas::text_height() + 6;
   for (const Key& key : keys) width = std::max(width, Canvas::text_width(key.text));
   const double w = width + 54, h = row * static_cast<double>(keys.size()) + 8;
-  const double x = right_ - w - 6, y = corner == Corner::top_right ? top_ + 6 : bottom_ - h - 8;
+  const double x = corner == Corner::top_left ? left_ + 8 : right_ - w - 6,
+               y = corner == Corner::bottom_right ? bottom_ - h - 8 : top_ + 6;
   canvas_.rectangle(x, y, x + w, y + h, colors::grey);
   canvas_.rectangle(x + 1, y + 1, x + w - 1, y + h - 1, colors::white);
   for (std::size_t i = 0; i < keys.size(); ++i) {

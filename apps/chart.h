@@ -22,9 +22,14 @@ class Chart {
     std::string title;
     double low, high;
     bool integers = false;  // ticks at whole numbers only, range left as it is
-    bool log2 = false;      // ticks at powers of two; for x
+    bool log2 = false;      // ticks at powers of two
+    bool log10 = false;     // ticks at 1, 2 and 5 times powers of ten
   };
   Chart(Canvas& canvas, const Frame& frame, const std::string& title, const Axis& x, const Axis& y);
+
+  // The whole ticks that the axes were widened to.
+  std::pair<double, double> x_range() const { return {x_low_, x_high_}; }
+  std::pair<double, double> y_range() const { return {y_low_, y_high_}; }
 
   double px(double x) const;
   double py(double y) const;
@@ -49,13 +54,13 @@ class Chart {
     Color color;
     bool dashed = false;
   };
-  enum class Corner { top_right, bottom_right };
+  enum class Corner { top_left, top_right, bottom_right };
   void legend(const std::vector<Key>& keys, Corner corner);
 
  private:
   Canvas& canvas_;
   double left_, top_, right_, bottom_;  // the plot area
-  bool x_log2_;
+  bool x_log_, y_log_;
   double x_low_, x_high_, y_low_, y_high_;
 };
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "apps/machine_limits.h"
 #include "apps/output_file.h"
 #include "apps/run.h"
 #include "apps/step_profile.h"
@@ -22,32 +23,11 @@ namespace nibble {
 namespace {
 
 // What an operation can reach at best.
+constexpr std::size_t kFootprints[] = {std::size_t{1} << 15, std::size_t{1} << 19, std::size_t{1} << 23,
+                                       std::size_t{1} << 27};
 struct Machine {
   double peak_flops = measure_peak_flops();
-  // Read bandwidth by footprint: caches first.
-  std::vector<std::pair<double, double>> bandwidth = [] {
-    std::vector<std::pair<double, double>> table;
-    for (const std::size_t bytes :
-         {std::size_t{1} << 15, std::size_t{1} << 19, std::size_t{1} << 23, std::size_t{1} << 27})
-      table.emplace_back(static_cast<double>(bytes), measure_read_bandwidth(bytes));
-    return table;
-  }();
-
-  double bandwidth_of(double bytes) const {
-    for (const auto& [footprint, rate] : bandwidth)
-      if (bytes <= footprint) return rate;
-    return bandwidth.back().second;
-  }
-};
-
-struct Share {
-  double flops, bytes;  // of the peak, of the bandwidth at this footprint
-
-  // Below a quarter of both, neither is what the operation waits for.
-  const char* bound() const {
-    if (std::max(flops, bytes) < 0.25) return "latency";
-    return flops >= bytes ? "compute" : "memory";
-  }
+  ReadBandwidth bandwidth{kFootprints};
 };
 
 struct Line {
@@ -106,7 +86,7 @@ std::vector<Line> lines_of(const StepProfile::Rows& rows, std::int64_t steps, co
     const double seconds = row.seconds / static_cast<double>(steps);
     const double per_call = row.seconds / static_cast<double>(row.calls);
     const Share share{row.cost.flops / per_call / machine.peak_flops,
-                      row.cost.bytes / per_call / machine.bandwidth_of(row.cost.bytes)};
+                      row.cost.bytes / per_call / machine.bandwidth.of(row.cost.bytes)};
     lines.push_back({row, seconds, share});
   }
   std::stable_sort(lines.begin(), lines.end(),
@@ -126,7 +106,7 @@ void print_line(const Line& line, double total) {
              100 * line.seconds / total);
   if (cost.bytes > 0)
     fmt::print(" {:9.3f} {:8.3f} {:8.1f} {:5.0f}% {:8.1f} {:5.0f}%  {:8} {}", 1e-6 * cost.flops,
-               1e-6 * cost.bytes, 1e-9 * cost.flops / line.seconds, 100 * line.share.flops,
+               1e-6 * cost.bytes, 1e-9 * cost.flops / line.seconds, 100 * line.share.operations,
                1e-9 * cost.bytes / line.seconds, 100 * line.share.bytes, line.share.bound(), line.row.shapes);
   fmt::print("\n");
 }
@@ -138,9 +118,9 @@ void print_table(const std::vector<Line>& lines, const Machine& machine) {
   const double total = sum_of_seconds(lines);
   fmt::print("{} threads, {}: peak {:.0f} GFLOP/s; reads", num_threads(), name_of(active_isa()),
              1e-9 * machine.peak_flops);
-  for (const auto& [bytes, rate] : machine.bandwidth)
+  for (const auto& [bytes, rate] : machine.bandwidth.table())
     fmt::print(" {:.0f} GB/s of {:.4g} KiB{}", 1e-9 * rate, bytes / 1024,
-               bytes == machine.bandwidth.back().first ? "\n\n" : ",");
+               bytes == machine.bandwidth.table().back().first ? "\n\n" : ",");
   fmt::print("{:20} {:8} {:>8} {:>6} {:>9} {:>8} {:>8} {:>6} {:>8} {:>6}  {:8} {}\n", "operation", "", "us",
              "time", "MFLOP", "MB", "GFLOP/s", "peak", "GB/s", "bandw.", "bound by", "shapes");
   double rest = 0;
@@ -173,13 +153,13 @@ void write_json(const std::string& path, const ProfileTrainOptions& options, con
       row.update({{"shapes", line.row.shapes},
                   {"flops", line.row.cost.flops},
                   {"bytes", line.row.cost.bytes},
-                  {"share_of_peak", line.share.flops},
+                  {"share_of_peak", line.share.operations},
                   {"share_of_bandwidth", line.share.bytes},
                   {"bound_by", line.share.bound()}});
     rows.push_back(std::move(row));
   }
   Json bandwidth = Json::array();
-  for (const auto& [bytes, rate] : machine.bandwidth)
+  for (const auto& [bytes, rate] : machine.bandwidth.table())
     bandwidth.push_back({{"bytes", bytes}, {"bytes_per_second", rate}});
   const Json document = {{"isa", name_of(active_isa())},
                          {"threads", num_threads()},

@@ -80,18 +80,17 @@ Chart::Chart(Canvas& canvas, const Frame& frame, const std::string& title, const
 
   const double half = Canvas::text_height() / 2;
   // Logarithmic ticks have as many decimals as each needs.
-  const auto step_of = [](const std::vector<double>& ticks, double tick, bool log) {
-    if (log) return tick;
-    return ticks.size() > 1 ? ticks[1] - ticks[0] : 1;
+  const auto text_of = [](double tick, const std::vector<double>& ticks, bool log) {
+    return log ? fmt::format("{:g}", tick) : tick_text(tick, ticks.size() > 1 ? ticks[1] - ticks[0] : 1);
   };
   for (double tick : x_ticks) {
     canvas_.line(px(tick), top_, px(tick), bottom_, 1, colors::light);
-    const std::string text = tick_text(tick, step_of(x_ticks, tick, x_log_));
+    const std::string text = text_of(tick, x_ticks, x_log_);
     canvas_.text(px(tick) - Canvas::text_width(text) / 2, bottom_ + 8, text, colors::black);
   }
   for (double tick : y_ticks) {
     canvas_.line(left_, py(tick), right_, py(tick), 1, colors::light);
-    const std::string text = tick_text(tick, step_of(y_ticks, tick, y_log_));
+    const std::string text = text_of(tick, y_ticks, y_log_);
     canvas_.text(left_ - 8 - Canvas::text_width(text), py(tick) - half, text, colors::black);
   }
   canvas_.line(left_, top_, left_, bottom_, 1.5, colors::black);
@@ -150,6 +149,7 @@ void Chart::label(const std::vector<Label>& labels) {
     taken.push_back({px(l.x) - 3, py(l.high), px(l.x) + 3, py(l.low)});
   }
   for (const Label& l : labels) {
+    if (l.text.empty()) continue;
     const double w = Canvas::text_width(l.text), h = Canvas::text_height(), x = px(l.x), y = py(l.y);
     Box best{};
     bool found = false;

@@ -41,7 +41,8 @@ class Chart {
   void point(double x, double y, Color color, double radius = 4.5);
   void error_bar(double x, double low, double high, Color color);
 
-  // Labels points so that no label covers another, a marker, an error bar or the frame.
+  // Labels points so that no label covers another, a marker, an error bar or the frame. A point whose text is
+  // empty is only kept free.
   struct Label {
     double x, y, low, high;  // of the point and its error bar
     std::string text;

@@ -47,19 +47,16 @@ std::vector<Roof> compute_roofs(const KernelLimits& limits) {
   return roofs;
 }
 
+// The smallest footprint measured in every level: the fastest of it.
 std::vector<Roof> bandwidth_roofs(const KernelResults& results) {
-  constexpr Color kColors[] = {colors::purple, colors::sky, colors::grey, colors::vermilion};
-  constexpr const char* kLevels[] = {"L1", "L2", "L3", "memory"};
+  constexpr std::pair<const char*, Color> kLevels[] = {
+      {"L1", colors::purple}, {"L2", colors::sky}, {"L3", colors::grey}, {"memory", colors::vermilion}};
   std::vector<Roof> roofs;
-  // The largest footprint measured in every level.
-  for (const auto& [bytes, rate] : results.limits.bandwidth.table())
-    for (std::size_t level = 0; level < std::size(kLevels); ++level)
-      if (results.caches.holding(bytes) == std::string(kLevels[level])) {
-        const Roof roof{kLevels[level], rate, kColors[level]};
-        if (!roofs.empty() && roofs.back().name == roof.name)
-          roofs.back() = roof;
-        else
-          roofs.push_back(roof);
+  for (const auto& [level, color] : kLevels)
+    for (const auto& [bytes, rate] : results.limits.bandwidth.table())
+      if (results.caches.holding(bytes) == std::string(level)) {
+        roofs.push_back({level, rate, color});
+        break;
       }
   return roofs;
 }
@@ -86,33 +83,72 @@ std::vector<Mark> marks_of(const KernelReport& report) {
   return marks;
 }
 
-// Marks that all but coincide have one label: "w4 a8,4,2,1".
-std::vector<Chart::Label> labels_of(const Chart& chart, const std::vector<Mark>& marks) {
-  constexpr double kClose = 16;  // pixels
-  struct Group {
-    Mark first;
-    std::string text;
-  };
+bool near(const Chart& chart, const Mark& a, const Mark& b, double x, double y) {
+  return std::abs(chart.px(a.intensity) - chart.px(b.intensity)) < x &&
+         std::abs(chart.py(a.gops) - chart.py(b.gops)) < y;
+}
+
+// Marks that share a label; all of one family, all hot or all cold.
+struct Group {
+  std::vector<Mark> marks;
+
+  // "w8a8,4,2,1", "w4,2,1a8", or "w2a2 w1a4" where that says more than is there.
+  std::string text() const {
+    std::vector<std::pair<int, std::string>> widths;  // of weights, each with its activations
+    for (const Mark& mark : marks) {
+      const KernelCell& cell = *mark.cell;
+      if (cell.weight_bits == kFloatBits) return "float32";
+      if (widths.empty() || widths.back().first != cell.weight_bits)
+        widths.emplace_back(cell.weight_bits, fmt::format("a{}", cell.act_bits));
+      else
+        widths.back().second += fmt::format(",{}", cell.act_bits);
+    }
+    const bool same = std::all_of(widths.begin(), widths.end(),
+                                  [&](const auto& width) { return width.second == widths[0].second; });
+    std::string result;
+    for (const auto& [bits, acts] : widths)
+      result += fmt::format("{}{}{}", result.empty() ? "w" : same ? "," : " w", bits, same ? "" : acts);
+    return same ? result + widths[0].second : result;
+  }
+};
+
+std::vector<Group> groups_of(const Chart& chart, const std::vector<Mark>& marks) {
+  constexpr double kClose = 14, kBeside = 48;  // pixels; of the same weights they may be further apart
   std::vector<Group> groups;
   for (const Mark& mark : marks) {
-    const auto close = [&](const Group& group) {
-      return mark.cell->weight_bits == group.first.cell->weight_bits &&
-             mark.cell->family == group.first.cell->family && mark.cold == group.first.cold &&
-             std::abs(chart.px(mark.intensity) - chart.px(group.first.intensity)) < kClose &&
-             std::abs(chart.py(mark.gops) - chart.py(group.first.gops)) < kClose;
+    const auto takes = [&](const Group& group) {
+      const Mark& first = group.marks[0];
+      const bool same = mark.cell->weight_bits == first.cell->weight_bits;
+      return mark.cell->family == first.cell->family && mark.cold == first.cold &&
+             near(chart, mark, first, same ? kBeside : kClose, kClose);
     };
-    const auto group = std::find_if(groups.begin(), groups.end(), close);
-    if (group != groups.end())
-      group->text += fmt::format(",{}", mark.cell->act_bits);
+    const auto group = std::find_if(groups.begin(), groups.end(), takes);
+    if (group == groups.end())
+      groups.push_back({{mark}});
     else
-      groups.push_back({mark, mark.cell->weight_bits == kFloatBits
-                                  ? "float32"
-                                  : fmt::format("w{}a{}", mark.cell->weight_bits, mark.cell->act_bits)});
+      group->marks.push_back(mark);
   }
+  return groups;
+}
+
+// A ring beside the mark of the same product with hot weights needs no label.
+bool is_beside_hot(const Chart& chart, const Group& group, const std::vector<Mark>& marks) {
+  return std::any_of(group.marks.begin(), group.marks.end(), [&](const Mark& ring) {
+    return ring.cold && std::any_of(marks.begin(), marks.end(), [&](const Mark& mark) {
+             return !mark.cold && mark.cell == ring.cell && near(chart, mark, ring, 30, 30);
+           });
+  });
+}
+
+std::vector<Chart::Label> labels_of(const Chart& chart, const std::vector<Mark>& marks) {
   std::vector<Chart::Label> labels;
-  for (const Group& group : groups)
-    labels.push_back({group.first.intensity, group.first.gops, group.first.gops, group.first.gops, group.text,
-                      color_of(*group.first.cell)});
+  for (const Group& group : groups_of(chart, marks))
+    for (std::size_t i = 0; i < group.marks.size(); ++i) {
+      const Mark& mark = group.marks[i];
+      labels.push_back({mark.intensity, mark.gops, mark.gops, mark.gops,
+                        i == 0 && !is_beside_hot(chart, group, marks) ? group.text() : "",
+                        color_of(*mark.cell)});
+    }
   return labels;
 }
 
@@ -195,8 +231,11 @@ struct Line {
   int weight_bits, act_bits;
   Color color;
   bool dashed;
+
+  // Fewer bits of weights, all else the same.
+  bool is_compared() const { return weight_bits < 8 && act_bits == 8; }
 };
-const std::vector<Line> kLines = {{"1 bit, act. 1 bit (bit-serial)", 1, 1, colors::green, true},
+const std::vector<Line> kLines = {{"1 bit, activations 1 bit", 1, 1, colors::green, true},
                                   {"1 bit", 1, 8, colors::green, false},
                                   {"2 bits", 2, 8, colors::orange, false},
                                   {"4 bits", 4, 8, colors::vermilion, false},
@@ -216,6 +255,37 @@ void draw_cache(Canvas& canvas, const Chart& chart, const char* name, std::size_
               colors::grey);
 }
 
+// Labels are to keep off the lines, too.
+void reserve_line(const Points& points, std::vector<Chart::Label>& labels) {
+  constexpr int kSteps = 24;
+  for (std::size_t i = 0; i + 1 < points.size(); ++i)
+    for (int step = 0; step <= kSteps; ++step) {
+      const auto between = [&](double from, double to) {
+        return from * std::pow(to / from, 1.0 * step / kSteps);
+      };
+      const double y = between(points[i].second, points[i + 1].second);
+      labels.push_back({between(points[i].first, points[i + 1].first), y, y, y, "", colors::black});
+    }
+}
+
+// Rings where lines begin to be faster, and one label a size: "faster from 2048: 4, 2 bits".
+void mark_crossovers(Chart& chart, const std::vector<LayerCurve>& curves, std::vector<Chart::Label>& labels) {
+  for (const std::int64_t size : curves.front().sizes) {
+    Chart::Label label{static_cast<double>(size), 1e30, 0, 0, "", colors::black};
+    for (std::size_t i = 0; i < kLines.size(); ++i) {
+      if (!kLines[i].is_compared() || curves[i].crossover() != size) continue;
+      const double y = curves[i].at(size);
+      chart.point(label.x, y, kLines[i].color, 8);
+      chart.point(label.x, y, colors::white, 5);
+      label.text += fmt::format("{}{}", label.text.empty() ? "" : ", ", kLines[i].weight_bits);
+      label.y = label.low = label.high = std::min(label.y, y);
+    }
+    if (label.text.empty()) continue;
+    label.text = fmt::format("faster from {}: {} {}", size, label.text, label.text == "1" ? "bit" : "bits");
+    labels.push_back(label);
+  }
+}
+
 void draw_layers(const std::filesystem::path& path, const KernelResults& results, std::int64_t batch) {
   Canvas canvas(1180, 700);
   std::vector<LayerCurve> curves;
@@ -226,14 +296,13 @@ void draw_layers(const std::filesystem::path& path, const KernelResults& results
       low = std::min(low, speedup), high = std::max(high, speedup);
   }
   const std::vector<std::int64_t>& sizes = curves.front().sizes;
-  Chart chart(
-      canvas, {8, 6, 1170, 694},
-      fmt::format("Speed against 8-bit weights, batch {} ({}, weights hot)", batch, conditions()),
-      {.title = "layer size n = k",
-       .low = static_cast<double>(sizes.front()),
-       .high = static_cast<double>(sizes.back()),
-       .log2 = true},
-      {.title = "times as fast as 8-bit weights and activations", .low = low, .high = high, .log2 = true});
+  Chart chart(canvas, {8, 6, 1170, 694},
+              fmt::format("Speed against 8-bit weights, batch {} ({}, weights hot)", batch, conditions()),
+              {.title = "layer size n = k",
+               .low = static_cast<double>(sizes.front()),
+               .high = static_cast<double>(sizes.back()),
+               .log2 = true},
+              {.title = "times as fast as 8 bits", .low = low, .high = high, .log2 = true});
   draw_cache(canvas, chart, "L1", results.caches.l1);
   draw_cache(canvas, chart, "L2", results.caches.l2);
   std::vector<Chart::Label> labels;
@@ -241,24 +310,17 @@ void draw_layers(const std::filesystem::path& path, const KernelResults& results
   for (std::size_t i = 0; i < kLines.size(); ++i) {
     const Line& line = kLines[i];
     Points points;
-    for (std::size_t j = 0; j < sizes.size(); ++j)
-      points.emplace_back(static_cast<double>(sizes[j]), curves[i].speedup[j]);
+    for (const std::int64_t size : sizes) points.emplace_back(static_cast<double>(size), curves[i].at(size));
     chart.polyline(points, line.color, line.dashed);
-    keys.push_back({line.name, line.color, line.dashed});
-    if (line.weight_bits >= 8 || line.act_bits < 8) continue;
-    const auto from = curves[i].crossover();
-    if (!from) {
-      keys.back().text += ": never faster";
-      continue;
+    reserve_line(points, labels);
+    std::string name = line.name;
+    if (line.is_compared()) {
+      const auto from = curves[i].crossover();
+      name += from ? fmt::format(": faster than 8 from {}", *from) : ": never faster than 8";
     }
-    keys.back().text += fmt::format(": faster from {}", *from);
-    const auto at = static_cast<std::size_t>(std::find(sizes.begin(), sizes.end(), *from) - sizes.begin());
-    chart.point(points[at].first, points[at].second, line.color, 8);
-    chart.point(points[at].first, points[at].second, colors::white, 5);
-    labels.push_back({points[at].first, points[at].second, points[at].second, points[at].second,
-                      fmt::format("{} pay{} from {}", line.name, line.weight_bits == 1 ? "s" : "", *from),
-                      line.color});
+    keys.push_back({name, line.color, line.dashed});
   }
+  mark_crossovers(chart, curves, labels);
   chart.label(labels);
   chart.legend(keys, Chart::Corner::top_left);
   canvas.save(path);

@@ -126,7 +126,9 @@ double kernel_seconds(const PackedMatrix& w, int act_bits, const KernelShape& sh
                       double budget) {
   const QGemmKernels& kernels = w.kernels();
   const int bits = w.options().bit_width;
-  const std::size_t k = std::min<std::size_t>(size(shape.k), 256), height = size(tiling.height);
+  // Four panels of 16 columns are 24 KiB, less than any L1; planes of bits are deeper in as much.
+  const std::size_t deepest = w.method() == QGemmMethod::dot ? 384 : 2048;
+  const std::size_t k = std::min(size(shape.k), deepest), height = size(tiling.height);
   const std::int64_t panels = divide_up(shape.n, static_cast<std::int64_t>(kernels.lanes));
   const std::size_t width = std::min(kernels.max_panels, size(panels));
   const std::size_t stride = tiling.form == WeightForm::packed ? kernels.panel_bytes(bits, k)
@@ -160,113 +162,129 @@ double kernel_seconds(const PackedMatrix& w, int act_bits, const KernelShape& sh
          static_cast<double>(width) * static_cast<double>(shape.k) / static_cast<double>(k);
 }
 
-// Measures the cells of one shape; cold copies of weights serve all cells that read the same bytes.
+// Programs that disturb come and go: subjects take turns, several times, and each keeps its best.
+constexpr int kRounds = 8;
+
+// Measures the cells of one shape.
 class ShapeMeasurement {
  public:
   ShapeMeasurement(const KernelShape& shape, const KernelLimits& limits, const MeasureOptions& options)
-      : operands_(shape), limits_(limits), options_(options), report_{shape, {}} {}
+      : operands_(shape), limits_(limits), options_(options), floats_(operands_.float_weights()) {
+    cells_.push_back(float_cell());
+    for (const int weight_bits : kWidths)
+      for (const int act_bits : kWidths) {
+        weights_.push_back(operands_.weights(weight_bits, act_bits));
+        cells_.push_back(integer_cell(weights_.back()));
+      }
+  }
 
   KernelReport run() {
-    measure_float();
-    for (const int weight_bits : kWidths) {
-      std::vector<PackedMatrix> weights;
-      for (const int act_bits : kWidths) weights.push_back(operands_.weights(weight_bits, act_bits));
-      for (const QGemmMethod method : {QGemmMethod::dot, QGemmMethod::bitserial}) measure(weights, method);
-    }
-    std::sort(report_.cells.begin(), report_.cells.end(), [](const KernelCell& a, const KernelCell& b) {
-      return std::pair(-a.weight_bits, -a.act_bits) < std::pair(-b.weight_bits, -b.act_bits);
-    });
-    return report_;
+    measure_hot();
+    if (options_.cold_bytes > 0 && static_cast<double>(shape().n * shape().k) >= options_.cold_from)
+      measure_cold();
+    for (std::size_t i = 0; i < weights_.size(); ++i) cells_[i + 1].parts = parts_of(weights_[i]);
+    return {shape(), cells_};
   }
 
  private:
-  const KernelShape& shape() const { return report_.shape; }
-  bool is_cold() const {
-    return options_.cold_bytes > 0 && static_cast<double>(shape().n * shape().k) >= options_.cold_from;
-  }
+  const KernelShape& shape() const { return operands_.shape(); }
 
-  KernelCell cell(int weight_bits, int act_bits, double weight_bytes, double peak) const {
+  KernelCell cell(int weight_bits, int act_bits, double weight_bytes, double row_bytes) const {
     KernelCell c{};
     c.weight_bits = weight_bits;
     c.act_bits = act_bits;
     c.weight_bytes = weight_bytes;
-    const auto row =
-        static_cast<double>(act_bits == kFloatBits ? 4 * shape().k : operands_.activation_stride(act_bits));
-    c.bytes = weight_bytes + static_cast<double>(shape().m) * (row + 4 * static_cast<double>(shape().n));
-    c.peak = peak;
+    c.bytes =
+        weight_bytes + static_cast<double>(shape().m) * (row_bytes + 4 * static_cast<double>(shape().n));
     return c;
   }
-  KernelTiming hot(const KernelCell& c, double seconds) const {
-    return {seconds,
-            {shape().operations() / seconds / c.peak, c.bytes / seconds / limits_.bandwidth.of(c.bytes)}};
-  }
-  // Activations and results are in caches still.
-  KernelTiming cold(const KernelCell& c, double seconds) const {
-    return {seconds,
-            {shape().operations() / seconds / c.peak,
-             c.weight_bytes / seconds / limits_.bandwidth.of(options_.cold_bytes)}};
-  }
-
-  void measure_float() {
-    const PackedB w = operands_.float_weights();
-    KernelCell c =
-        cell(kFloatBits, kFloatBits, 4 * static_cast<double>(shape().n * shape().k), limits_.peak_flops);
+  KernelCell float_cell() const {
+    const double row = 4 * static_cast<double>(shape().k);
+    KernelCell c = cell(kFloatBits, kFloatBits, row * static_cast<double>(shape().n), row);
     c.family = "sgemm";
-    c.form = "float32";
     c.family_reason = "the baseline";
+    c.form = "float32";
     c.form_reason = "packed once, as the weights of a layer";
     c.lanes = 1;
-    c.hot = hot(c, seconds_per_call(options_.budget, [&] { operands_.multiply(w); }));
-    if (is_cold()) {
-      ColdCopies<PackedB> copies(c.weight_bytes, options_.cold_bytes,
+    c.peak = limits_.peak_flops;
+    return c;
+  }
+  KernelCell integer_cell(const PackedMatrix& w) const {
+    const int bits = w.options().bit_width, act_bits = w.options().act_bits;
+    KernelCell c = cell(bits, act_bits, static_cast<double>(w.bytes()),
+                        static_cast<double>(operands_.activation_stride(act_bits)));
+    const bool is_dot = w.method() == QGemmMethod::dot;
+    const Tiling tiling(w, shape().m);
+    c.family = is_dot ? "dot" : "bit-serial";
+    c.family_reason = family_reason(w, act_bits);
+    c.form = name_of_form(tiling.form);
+    c.form_reason = form_reason(w, tiling);
+    c.lanes = static_cast<std::int64_t>(w.kernels().lanes);
+    c.peak = !is_dot    ? limits_.peaks.bits / (bits * act_bits)
+             : bits < 8 ? limits_.peaks.codes
+                        : limits_.peaks.bytes;
+    return c;
+  }
+
+  KernelTiming timing(const KernelCell& c, double seconds, double bytes, double footprint) const {
+    return {seconds,
+            {shape().operations() / seconds / c.peak, bytes / seconds / limits_.bandwidth.of(footprint)}};
+  }
+
+  void measure_hot() {
+    std::vector<double> best(cells_.size(), 1e30);
+    for (int round = 0; round < kRounds; ++round)
+      for (std::size_t i = 0; i < cells_.size(); ++i)
+        best[i] = std::min(best[i], seconds_per_call(options_.budget / kRounds, [&] {
+                             if (i == 0)
+                               operands_.multiply(floats_);
+                             else
+                               operands_.multiply(weights_[i - 1], cells_[i].act_bits);
+                           }));
+    for (std::size_t i = 0; i < cells_.size(); ++i)
+      cells_[i].hot = timing(cells_[i], best[i], cells_[i].bytes, cells_[i].bytes);
+  }
+
+  // Activations and results are in caches still.
+  template <class Multiply>
+  void measure_cold(KernelCell& c, Multiply multiply) {
+    const double seconds = seconds_per_call(options_.budget, multiply);
+    c.cold = timing(c, seconds, c.weight_bytes, options_.cold_bytes);
+  }
+
+  // The copies of some weights serve all cells that read the same bytes.
+  void measure_cold() {
+    {
+      ColdCopies<PackedB> copies(cells_[0].weight_bytes, options_.cold_bytes,
                                  [&] { return operands_.float_weights(); });
-      c.cold = cold(c, seconds_per_call(options_.budget, [&] { operands_.multiply(copies.next()); }));
+      measure_cold(cells_[0], [&] { operands_.multiply(copies.next()); });
     }
-    trim_pool();
-    report_.cells.push_back(c);
-  }
-
-  // Weights of one width, each for its width of activations: those that are packed for this method.
-  void measure(const std::vector<PackedMatrix>& weights, QGemmMethod method) {
-    std::optional<ColdCopies<PackedMatrix>> copies;
-    for (const PackedMatrix& w : weights) {
-      if (w.method() != method) continue;
-      const int act_bits = w.options().act_bits;
-      // The widest activations come first: weights packed for them take all others.
-      const auto weight_bytes = static_cast<double>(w.bytes());
-      if (is_cold() && !copies) copies.emplace(weight_bytes, options_.cold_bytes, [&] { return w.clone(); });
-      KernelCell c = cell(w.options().bit_width, act_bits, weight_bytes, peak_of(w, act_bits));
-      const Tiling tiling(w, shape().m);
-      c.family = method == QGemmMethod::dot ? "dot" : "bit-serial";
-      c.form = name_of_form(tiling.form);
-      c.family_reason = family_reason(w, act_bits);
-      c.form_reason = form_reason(w, tiling);
-      c.lanes = static_cast<std::int64_t>(w.kernels().lanes);
-      c.hot = hot(c, seconds_per_call(options_.budget, [&] { operands_.multiply(w, act_bits); }));
-      if (copies)
-        c.cold =
-            cold(c, seconds_per_call(options_.budget, [&] { operands_.multiply(copies->next(), act_bits); }));
-      c.parts = parts(w, act_bits, tiling);
-      report_.cells.push_back(c);
-    }
-    copies.reset();
+    for (const int bits : kWidths)
+      for (const QGemmMethod method : {QGemmMethod::dot, QGemmMethod::bitserial}) {
+        trim_pool();
+        std::optional<ColdCopies<PackedMatrix>> copies;
+        for (std::size_t i = 0; i < weights_.size(); ++i) {
+          const PackedMatrix& w = weights_[i];
+          if (w.options().bit_width != bits || w.method() != method) continue;
+          // The widest activations come first: weights packed for them take all others.
+          KernelCell& c = cells_[i + 1];
+          if (!copies) copies.emplace(c.weight_bytes, options_.cold_bytes, [&] { return w.clone(); });
+          measure_cold(c, [&] { operands_.multiply(copies->next(), c.act_bits); });
+        }
+      }
     trim_pool();
   }
 
-  double peak_of(const PackedMatrix& w, int act_bits) const {
-    const int bits = w.options().bit_width;
-    if (w.method() == QGemmMethod::bitserial) return limits_.peaks.bits / (bits * act_bits);
-    return bits < 8 ? limits_.peaks.codes : limits_.peaks.bytes;
-  }
-
-  KernelParts parts(const PackedMatrix& w, int act_bits, const Tiling& tiling) {
+  KernelParts parts_of(const PackedMatrix& w) {
     const double budget = options_.budget / 4;
+    const int act_bits = w.options().act_bits;
+    const Tiling tiling(w, shape().m);
     KernelParts p{};
     p.rows = rows_seconds(operands_, w, act_bits, tiling, budget);
     p.kernel = kernel_seconds(w, act_bits, shape(), tiling, budget);
     p.expanded = tiling.form != WeightForm::packed;
     const bool is_dot = w.method() == QGemmMethod::dot;
-    if (is_dot && w.options().bit_width == 8 && !p.expanded) bytes_kernel_ = p.kernel;
+    if (is_dot && w.options().bit_width == 8) bytes_kernel_ = std::min(bytes_kernel_, p.kernel);
     if (p.expanded)
       p.unpack = expand_seconds(w, tiling.form, budget);
     else if (is_dot && w.options().bit_width < 8)
@@ -277,8 +295,10 @@ class ShapeMeasurement {
   KernelOperands operands_;
   const KernelLimits& limits_;
   const MeasureOptions& options_;
-  KernelReport report_;
-  double bytes_kernel_ = 0;  // the innermost kernel on weights of 8 bits, which are measured first
+  PackedB floats_;
+  std::vector<PackedMatrix> weights_;  // of cells_, from the second on
+  std::vector<KernelCell> cells_;
+  double bytes_kernel_ = 1e30;  // the innermost kernel on weights of 8 bits, which come first
 };
 
 }  // namespace
@@ -302,28 +322,53 @@ KernelReport measure_kernels(const KernelShape& shape, const KernelLimits& limit
 
 std::vector<LayerSpeed> measure_layers(std::span<const std::int64_t> sizes,
                                        std::span<const std::int64_t> batches, double budget) {
-  std::vector<LayerSpeed> layers;
+  constexpr std::array<std::pair<int, int>, 5> kWidthPairs = {{{8, 8}, {4, 8}, {2, 8}, {1, 8}, {1, 1}}};
+  struct Layer {
+    std::vector<KernelOperands> operands;  // of every batch
+    PackedB floats;
+    std::vector<PackedMatrix> weights;  // of kWidthPairs
+  };
+  std::vector<Layer> layers;
+  std::vector<LayerSpeed> speeds;
   for (const std::int64_t size : sizes) {
     std::vector<KernelOperands> operands;
     for (const std::int64_t batch : batches) operands.emplace_back(KernelShape{batch, size, size});
-    const auto measure = [&](int weight_bits, int act_bits, auto multiply) {
-      for (KernelOperands& each : operands)
-        layers.push_back(
-            {size, each.shape().m, weight_bits, act_bits, seconds_per_call(budget, [&] { multiply(each); })});
-    };
-    const PackedB floats = operands.front().float_weights();
-    measure(kFloatBits, kFloatBits, [&](KernelOperands& each) { each.multiply(floats); });
-    for (const auto& [weight_bits, act_bits] : {std::pair(8, 8), {4, 8}, {2, 8}, {1, 8}, {1, 1}}) {
-      const PackedMatrix w = operands.front().weights(weight_bits, act_bits);
-      measure(weight_bits, act_bits, [&w, bits = act_bits](KernelOperands& each) { each.multiply(w, bits); });
-    }
+    std::vector<PackedMatrix> weights;
+    for (const auto& [weight_bits, act_bits] : kWidthPairs)
+      weights.push_back(operands.front().weights(weight_bits, act_bits));
+    PackedB floats = operands.front().float_weights();
+    layers.push_back({std::move(operands), std::move(floats), std::move(weights)});
   }
-  return layers;
+  for (int round = 0; round < kRounds; ++round) {
+    std::size_t at = 0;
+    const auto measure = [&](const KernelShape& shape, int weight_bits, int act_bits, auto multiply) {
+      const double seconds = seconds_per_call(budget / kRounds, multiply);
+      if (round == 0) speeds.push_back({shape.n, shape.m, weight_bits, act_bits, seconds});
+      speeds[at].seconds = std::min(speeds[at].seconds, seconds);
+      ++at;
+    };
+    for (Layer& layer : layers)
+      for (KernelOperands& operands : layer.operands) {
+        measure(operands.shape(), kFloatBits, kFloatBits, [&] { operands.multiply(layer.floats); });
+        for (std::size_t i = 0; i < kWidthPairs.size(); ++i) {
+          const auto [weight_bits, act_bits] = kWidthPairs[i];
+          measure(operands.shape(), weight_bits, act_bits,
+                  [&, bits = act_bits] { operands.multiply(layer.weights[i], bits); });
+        }
+      }
+  }
+  return speeds;
+}
+
+double LayerCurve::at(std::int64_t size) const {
+  const auto found = std::find(sizes.begin(), sizes.end(), size);
+  return speedup.at(static_cast<std::size_t>(found - sizes.begin()));
 }
 
 std::optional<std::int64_t> LayerCurve::crossover() const {
+  constexpr double kFaster = 1.1;
   std::optional<std::int64_t> from;
-  for (std::size_t i = sizes.size(); i-- > 0 && speedup[i] >= 1.05;) from = sizes[i];
+  for (std::size_t i = sizes.size(); i-- > 0 && speedup[i] >= kFaster;) from = sizes[i];
   return from;
 }
 

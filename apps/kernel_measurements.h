@@ -53,7 +53,7 @@ struct KernelLimits {
 };
 
 struct MeasureOptions {
-  double budget = 0.03;        // seconds for a figure
+  double budget = 0.05;        // seconds for a figure
   double cold_bytes = 0;       // of weights that are passed through in turn; 0: hot only
   double cold_from = 1 << 20;  // weights of so many elements are measured cold as well
 };
@@ -81,7 +81,8 @@ struct LayerCurve {
   std::vector<std::int64_t> sizes;
   std::vector<double> speedup;  // over weights of 8 bits, activations of 8
 
-  // The size from which on weights are faster than those of 8 bits by a twentieth or more.
+  double at(std::int64_t size) const;  // throws std::out_of_range
+  // The size from which on weights are faster than those of 8 bits by a tenth or more.
   std::optional<std::int64_t> crossover() const;
 };
 LayerCurve curve_of(std::span<const LayerSpeed> layers, std::int64_t batch, int weight_bits, int act_bits);

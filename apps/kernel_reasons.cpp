@@ -13,6 +13,7 @@ namespace {
 constexpr double kFaster = 1.05;  // less is no difference
 
 double us(double seconds) { return 1e6 * seconds; }
+std::string bits_text(int bits) { return bits == 1 ? "1 bit" : fmt::format("{} bits", bits); }
 
 class Explanation {
  public:
@@ -36,84 +37,111 @@ class Explanation {
     sentences_.push_back(fmt::format(format, std::forward<A>(a)...));
   }
 
+  std::string rows_text() const {
+    return report_.shape.m == 1 ? "1 row" : fmt::format("{} rows", report_.shape.m);
+  }
+
   void say_setting() {
     const KernelShape& s = report_.shape;
     say("Why, at {}, {}, {} thread{}:", s.name(), name_of(active_isa()), num_threads(),
         num_threads() == 1 ? "" : "s");
-    const auto place = [&](int bits) {
-      const KernelCell& cell = report_.at(bits, 8);
-      return fmt::format("{:.4g} KiB at {} bit{} ({})", cell.weight_bytes / 1024, bits, bits == 1 ? "" : "s",
-                         results_.caches.holding(cell.weight_bytes));
-    };
-    say("- Every weight meets {} row{} of activations. The weights are {}, {}, {} and {}; in brackets the "
-        "smallest place that holds them.",
-        s.m, s.m == 1 ? "" : "s", place(8), place(4), place(2), place(1));
+    std::string places;
+    for (const int bits : {8, 4, 2, 1}) {
+      const double bytes = report_.at(bits, 8).weight_bytes;
+      places += fmt::format("{}{} at {} ({})",
+                            bits == 8   ? ""
+                            : bits == 1 ? " and "
+                                        : ", ",
+                            bytes_text(bytes), bits_text(bits), results_.caches.holding(bytes));
+    }
+    say("- Every weight meets {} of activations. The weights are {}; in brackets the smallest place that "
+        "holds "
+        "them.",
+        rows_text(), places);
   }
 
   void say_bound(const std::string& what, const KernelCell& cell, const KernelTiming& timing,
-                 const char* where) {
-    const double share = 100 * std::max(timing.share.operations, timing.share.bytes);
-    std::string text = fmt::format(
-        "- {}: {:.1f} us, {:.0f} GOP/s = {:.0f} % of the peak of such products, {:.1f} GB/s of weights; "
-        "reads "
-        "from {} are used to {:.0f} %: ",
+                 const std::string& where) {
+    const std::string bound = timing.share.bound();
+    std::string meaning;
+    if (bound == "compute")
+      meaning = "compute-bound, time follows the products and not the bytes.";
+    else if (bound == "memory")
+      meaning = "memory-bound, time follows the bytes.";
+    else if (cell.parts->rows > timing.seconds / 4)
+      meaning = "neither bounds it, the activations do: see below.";
+    else
+      meaning = "neither bounds it: it waits for latency and fixed costs.";
+    say("- {}: {:.1f} us, {:.0f} GOP/s = {:.0f} % of the peak of such products; {:.1f} GB/s of weights; "
+        "reading "
+        "from {} takes {:.0f} % of the bandwidth measured: {}",
         what, us(timing.seconds), 1e-9 * report_.shape.operations() / timing.seconds,
         100 * timing.share.operations, 1e-9 * cell.weight_bytes / timing.seconds, where,
-        100 * timing.share.bytes);
-    const std::string bound = timing.share.bound();
-    if (bound == "compute")
-      text += "compute-bound, time follows the products and not the bytes.";
-    else if (bound == "memory")
-      text += "memory-bound, time follows the bytes of the weights.";
-    else
-      text += fmt::format("neither is above {:.0f} %, it waits for latency and fixed costs.", share);
-    sentences_.push_back(text);
+        100 * timing.share.bytes, meaning);
+  }
+
+  // What fewer bytes can save at most, given what 8 bits wait for.
+  std::string saving_text(const KernelCell& cell) const {
+    const double saved_bytes = bytes_.weight_bytes - cell.weight_bytes;
+    const double saved = saved_bytes / results_.limits.bandwidth.of(bytes_.bytes);
+    const std::string less =
+        fmt::format("{} less to read save at most {:.1f} us", bytes_text(saved_bytes), us(saved));
+    const std::string bound = bytes_.hot.share.bound();
+    const IntegerPeaks& peaks = results_.limits.peaks;
+    if (bound != "memory" && peaks.codes > kFaster * peaks.bytes)
+      return fmt::format(
+          "their products are cheaper, as several fit int16 before they are widened (peak {:.0f} GOP/s "
+          "instead of {:.0f}); {}",
+          1e-9 * peaks.codes, 1e-9 * peaks.bytes, less);
+    if (bound == "memory") return "8 bits wait for memory, and " + less;
+    if (bound == "compute") return "8 bits are compute-bound and the products are as many; " + less;
+    return fmt::format("8 bits are in {} anyway; {}", results_.caches.holding(bytes_.weight_bytes), less);
+  }
+
+  std::string unpacking_text(const KernelCell& cell) const {
+    const KernelParts& parts = *cell.parts;
+    if (parts.expanded)
+      return fmt::format("unpacking, a pass of its own, costs {:.1f} us ({:.0f} % of the time)",
+                         us(parts.unpack), 100 * parts.unpack / cell.hot.seconds);
+    return fmt::format(
+        "unpacking in registers costs the innermost kernel {:.1f} us ({:.1f} instead of {:.1f}, out "
+        "of L1)",
+        us(parts.unpack), us(parts.kernel), us(bytes_.parts->kernel));
   }
 
   void say_width(const KernelCell& cell) {
     const double ratio = bytes_.hot.seconds / cell.hot.seconds;
-    const double saved_bytes = bytes_.weight_bytes - cell.weight_bytes;
-    const double saved = saved_bytes / results_.limits.bandwidth.of(bytes_.bytes);
-    const KernelParts& parts = *cell.parts;
-    std::string text =
-        fmt::format("- {} bit{}, hot: {:.1f} us, {} ", cell.weight_bits, cell.weight_bits == 1 ? "" : "s",
-                    us(cell.hot.seconds),
-                    ratio >= kFaster      ? fmt::format("{:.2f} times as fast as 8.", ratio)
-                    : ratio > 1 / kFaster ? std::string("as fast as 8.")
-                                          : fmt::format("{:.2f} times as slow as 8.", 1 / ratio));
-    text += fmt::format(
-        "They are {:.4g} KiB less, {:.1f} us of reading at the bandwidth measured ({:.0f} % of the "
-        "time at 8 bits). ",
-        saved_bytes / 1024, us(saved), 100 * saved / bytes_.hot.seconds);
-    if (parts.expanded)
-      text += fmt::format("Unpacking is a pass of its own: {:.1f} us, {:.0f} % of the time.",
-                          us(parts.unpack), 100 * parts.unpack / cell.hot.seconds);
-    else
+    std::string text = fmt::format("- {}, hot: {:.1f} us, {} as 8: {}; {}", bits_text(cell.weight_bits),
+                                   us(cell.hot.seconds),
+                                   ratio >= kFaster      ? fmt::format("{:.2f} times as fast", ratio)
+                                   : ratio > 1 / kFaster ? std::string("as fast")
+                                                         : fmt::format("{:.2f} times as slow", 1 / ratio),
+                                   saving_text(cell), unpacking_text(cell));
+    const double more = cell.parts->rows - bytes_.parts->rows;
+    if (more > 0.05 * cell.hot.seconds)
       text += fmt::format(
-          "Unpacking in registers makes the innermost kernel {:.1f} us longer ({:.1f} us where 8 "
-          "bits take {:.1f}, out of L1).",
-          us(parts.unpack), us(parts.kernel), us(bytes_.parts->kernel));
-    sentences_.push_back(text);
+          "; their zero point needs the sum of every row of activations, which signed 8 bits do "
+          "not: {:.1f} us",
+          us(more));
+    sentences_.push_back(text + ".");
   }
 
   void say_overheads() {
+    if (num_threads() > 1) return;  // parts are those of one thread
     const KernelParts& parts = *bytes_.parts;
     const double total = bytes_.hot.seconds;
-    // Parts are those of one thread.
-    if (num_threads() > 1) return;
-    const double rest =
-        std::max(0.0, total - parts.rows - std::max(parts.kernel, 0.0) - (parts.expanded ? parts.unpack : 0));
-    say("- Of the {:.1f} us at 8 bits, {:.1f} ({:.0f} %) bring the {} row{} of activations into the kernel's "
-        "order, "
-        "whatever the width of the weights, shared by n = {} columns; {:.1f} ({:.0f} %) are the innermost "
-        "kernel at "
-        "its speed out of L1; {:.1f} ({:.0f} %) are the rest: waiting for memory, results, calls.",
-        us(total), us(parts.rows), 100 * parts.rows / total, report_.shape.m, report_.shape.m == 1 ? "" : "s",
-        report_.shape.n, us(parts.kernel), 100 * parts.kernel / total, us(rest), 100 * rest / total);
+    const double rest = std::max(0.0, total - parts.rows - parts.kernel - parts.unpack);
+    say("- Of the {:.1f} us at 8 bits, {:.1f} ({:.0f} %) bring {} of activations into the kernel's order, "
+        "which n = "
+        "{} columns share; {:.1f} ({:.0f} %) are the innermost kernel at its speed out of L1; {:.1f} ({:.0f} "
+        "%) are "
+        "the rest: waiting for memory, results, calls.",
+        us(total), us(parts.rows), 100 * parts.rows / total, rows_text(), report_.shape.n, us(parts.kernel),
+        100 * parts.kernel / total, us(rest), 100 * rest / total);
     const std::int64_t lanes = bytes_.lanes, padded = (report_.shape.n + lanes - 1) / lanes * lanes;
     if (padded > report_.shape.n)
-      say("- n = {} fills {} of {} lanes of its panels: {:.0f} % of the products are of padding.",
-          report_.shape.n, report_.shape.n, padded,
+      say("- n = {} fills as many of the {} lanes of its panels: {:.0f} % of the products are padding.",
+          report_.shape.n, padded,
           100.0 * static_cast<double>(padded - report_.shape.n) / static_cast<double>(padded));
   }
 
@@ -122,13 +150,12 @@ class Explanation {
     std::string text = "- Cold, against 8 bits:";
     for (const int bits : {4, 2, 1}) {
       const KernelCell& cell = report_.at(bits, 8);
-      text +=
-          fmt::format(" {} bit{} {:.1f} us, {:.2f} times as fast ({} its bytes){}", bits,
-                      bits == 1 ? "" : "s", us(cell.cold->seconds), bytes_.cold->seconds / cell.cold->seconds,
-                      bits == 4   ? "half"
-                      : bits == 2 ? "a quarter of"
-                                  : "an eighth of",
-                      bits == 1 ? "." : ";");
+      text += fmt::format(" {} {:.1f} us, {:.2f} times as fast, with {} of the bytes{}", bits_text(bits),
+                          us(cell.cold->seconds), bytes_.cold->seconds / cell.cold->seconds,
+                          bits == 4   ? "half"
+                          : bits == 2 ? "a quarter"
+                                      : "an eighth",
+                          bits == 1 ? "." : ";");
     }
     sentences_.push_back(text);
   }
@@ -136,13 +163,14 @@ class Explanation {
   void say_bits() {
     const KernelCell& bits = report_.at(1, 1);
     const KernelCell& floats = report_.at(kFloatBits, kFloatBits);
-    const double ratio = bytes_.hot.seconds / bits.hot.seconds;
     if (bits.family == "bit-serial")
-      say("- 1 x 1 bit is another kernel: it ANDs and counts bit planes, {:.1f} us, {:.2f} times the speed "
-          "of 8 x 8 "
-          "(the peak is {:.1f} times that of bytes); {:.1f} us of it bring activations into planes.",
-          us(bits.hot.seconds), ratio, results_.limits.peaks.bits / results_.limits.peaks.bytes,
-          us(bits.parts->rows));
+      say("- 1 bit by 1 is another kernel: it ANDs and counts bit planes, {:.1f} us, {:.2f} times the speed "
+          "of 8 by "
+          "8 (the peak is {:.1f} times that of bytes, the weights an eighth); {:.1f} us of it bring "
+          "activations into "
+          "planes.",
+          us(bits.hot.seconds), bytes_.hot.seconds / bits.hot.seconds,
+          results_.limits.peaks.bits / results_.limits.peaks.bytes, us(bits.parts->rows));
     say("- float32 takes {:.1f} us: 8 bits are {:.2f} times as fast.", us(floats.hot.seconds),
         floats.hot.seconds / bytes_.hot.seconds);
   }
@@ -156,7 +184,8 @@ class Explanation {
             cold ? bytes_.cold->seconds / cell.cold->seconds : bytes_.hot.seconds / cell.hot.seconds;
         if (ratio >= kFaster) widths += fmt::format("{}{}", widths.empty() ? "" : ", ", bits);
       }
-      return widths.empty() ? std::string("no width below 8 bits pays") : widths + " bits pay";
+      if (widths.empty()) return std::string("no width below 8 bits pays");
+      return widths + (widths == "1" ? " bit pays" : " bits pay");
     };
     if (bytes_.cold)
       say("So with activations of 8 bits: hot, {}; cold, {}.", faster(false), faster(true));

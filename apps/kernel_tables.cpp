@@ -16,11 +16,6 @@ using Json = nlohmann::ordered_json;
 
 std::string bits_text(int bits) { return bits == kFloatBits ? "f32" : std::to_string(bits); }
 
-std::string size_text(double bytes) {
-  if (bytes < 1 << 20) return fmt::format("{:.4g} KiB", bytes / 1024);
-  return fmt::format("{:.4g} MiB", bytes / (1 << 20));
-}
-
 std::string timing_text(const KernelReport& report, const KernelCell& cell, const KernelTiming& timing) {
   return fmt::format("{:9.1f} {:7.1f} {:7.2f} {:4.0f}% {:4.0f}% {:8}", 1e6 * timing.seconds,
                      1e-9 * report.shape.operations() / timing.seconds,
@@ -99,6 +94,11 @@ Json crossovers_json(const KernelResults& results) {
 
 }  // namespace
 
+std::string bytes_text(double bytes) {
+  if (bytes < 1 << 20) return fmt::format("{:.4g} KiB", bytes / 1024);
+  return fmt::format("{:.4g} MiB", bytes / (1 << 20));
+}
+
 void print_limits(const KernelResults& results) {
   const auto& [peak_flops, peaks, bandwidth] = results.limits;
   fmt::print(
@@ -107,7 +107,7 @@ void print_limits(const KernelResults& results) {
       num_threads(), num_threads() == 1 ? "" : "s", name_of(active_isa()), 1e-9 * peak_flops,
       1e-9 * peaks.bytes, 1e-9 * peaks.codes, 1e-9 * peaks.bits);
   for (const auto& [bytes, rate] : bandwidth.table())
-    fmt::print(" {:.0f} GB/s of {}{}", 1e-9 * rate, size_text(bytes),
+    fmt::print(" {:.0f} GB/s of {}{}", 1e-9 * rate, bytes_text(bytes),
                bytes == bandwidth.table().back().first ? "\n" : ",");
   fmt::print(
       "\nhot: the same weights again and again; cold: weights that have left every cache{}\n"
@@ -118,15 +118,15 @@ void print_limits(const KernelResults& results) {
       "of "
       "its\nown or, r, in registers (what the kernel takes longer than with 8 bits); kernel = the innermost "
       "loop, out of\nL1; w8 = the whole product with weights of 8 bits\n",
-      results.cold_bytes > 0 ? fmt::format(" ({} are passed through)", size_text(results.cold_bytes))
+      results.cold_bytes > 0 ? fmt::format(" ({} are passed through)", bytes_text(results.cold_bytes))
                              : " (not measured)");
 }
 
 void print_kernels(const KernelReport& report) {
   const KernelCell& bytes = report.at(8, 8);
   fmt::print("\n{}: {:.4g} million operations, weights of {} (float32) to {} (1 bit)\n", report.shape.name(),
-             1e-6 * report.shape.operations(), size_text(report.at(kFloatBits, kFloatBits).weight_bytes),
-             size_text(report.at(1, 8).weight_bytes));
+             1e-6 * report.shape.operations(), bytes_text(report.at(kFloatBits, kFloatBits).weight_bytes),
+             bytes_text(report.at(1, 8).weight_bytes));
   fmt::print("{:>4} {:>4} {:>9} {:>7} {:>7} {:>5} {:>5} {:8}", "w", "a", "hot us", "GOP/s", "w GB/s", "peak",
              "bandw", "bound by");
   if (bytes.cold)

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 #include <vector>
 
 #include "apps/kernel_measurements.h"
@@ -17,6 +18,8 @@ struct KernelResults {
 };
 
 inline constexpr std::int64_t kLayerBatches[] = {1, 64};
+
+std::string bytes_text(double bytes);  // "132 KiB"
 
 void print_limits(const KernelResults& results);
 void print_kernels(const KernelReport& report);

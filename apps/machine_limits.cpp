@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 
 #include "apps/timing.h"
 #include "quant/kernels/int_probe.h"
@@ -41,8 +42,12 @@ ReadBandwidth::ReadBandwidth(std::span<const std::size_t> footprints) {
 }
 
 double ReadBandwidth::of(double bytes) const {
-  for (const auto& [footprint, rate] : table_)
-    if (bytes <= footprint) return rate;
+  if (bytes <= table_.front().first) return table_.front().second;
+  for (std::size_t i = 1; i < table_.size(); ++i) {
+    const auto& [less, faster] = table_[i - 1];
+    const auto& [more, slower] = table_[i];
+    if (bytes <= more) return faster + (slower - faster) * std::log(bytes / less) / std::log(more / less);
+  }
   return table_.back().second;
 }
 

@@ -21,7 +21,8 @@ class ReadBandwidth {
  public:
   explicit ReadBandwidth(std::span<const std::size_t> footprints);  // ascending
 
-  // Bytes per second of the smallest footprint measured that holds so many bytes, else of the largest.
+  // Bytes per second at a footprint: between two that were measured by the logarithm of the footprint, beyond
+  // them that of the nearest.
   double of(double bytes) const;
   // footprint and bytes per second, caches first
   const std::vector<std::pair<double, double>>& table() const { return table_; }

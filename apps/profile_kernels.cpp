@@ -38,9 +38,11 @@ std::vector<KernelShape> shapes_of(const ProfileKernelsOptions& options) {
 }
 
 KernelLimits measure_limits(double cold_bytes) {
-  std::vector<std::size_t> footprints;
-  for (const int power : {15, 19, 20, 23, 25}) footprints.push_back(std::size_t{1} << power);
-  if (cold_bytes > 0) footprints.push_back(static_cast<std::size_t>(cold_bytes));
+  constexpr std::size_t kMiB = std::size_t{1} << 20;
+  std::vector<std::size_t> footprints = {kMiB / 32, kMiB / 2, kMiB, 7 * kMiB / 4, 4 * kMiB, 20 * kMiB};
+  if (cold_bytes > 0)
+    for (const std::size_t bytes : {80 * kMiB, static_cast<std::size_t>(cold_bytes)})
+      if (bytes > footprints.back()) footprints.push_back(bytes);
   return {measure_peak_flops(), measure_integer_peaks(), ReadBandwidth(footprints)};
 }
 

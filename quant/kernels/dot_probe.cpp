@@ -65,7 +65,7 @@ std::int32_t run(std::size_t rounds) noexcept {
   for (std::size_t r = 0; r < rounds; ++r)
     unroll(chains, [&](auto i) {
       a = opaque(a);
-      acc[i] = opaque(Link::add(acc[i], a, w));
+      acc[i] = Link::add(acc[i], a, w);
     });
   VecI total(0);
   unroll(chains, [&](auto i) { total = total + acc[i]; });

@@ -40,7 +40,7 @@ std::vector<double> log10_ticks(double low, double high) {
       const double tick = factor * power;
       if (tick <= low * (1 + 1e-9)) ticks.clear();
       ticks.push_back(tick);
-      if (tick >= high * (1 - 1e-9)) return ticks;
+      if (tick >= high * (1 - 1e-9) && ticks.size() > 1) return ticks;
     }
 }
 
@@ -62,8 +62,8 @@ Chart::Chart(Canvas& canvas, const Frame& frame, const std::string& title, const
   const auto ticks_of = [](const Axis& axis, int count) {
     std::vector<double> ticks;
     if (axis.log2) {
-      for (double k = std::exp2(std::floor(std::log2(axis.low))); ticks.empty() || ticks.back() < axis.high;
-           k *= 2)
+      for (double k = std::exp2(std::floor(std::log2(axis.low)));
+           ticks.size() < 2 || ticks.back() < axis.high; k *= 2)
         ticks.push_back(k);
       return ticks;
     }

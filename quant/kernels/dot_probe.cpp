@@ -31,13 +31,16 @@ inline VecI opaque(VecI v) {
 #endif
 }
 
-// A link of a chain, as dot.cpp adds up products; kProducts a lane.
+// A link of a chain, as dot.cpp adds up products: kProducts a lane, of the numbers of which every lane is
+// kOnes.
 struct AnyBytes {
 #if defined(NIBBLE_HAS_WORDS)
   static constexpr std::size_t kProducts = 2;
+  static constexpr std::int32_t kOnes = 0x00010001;
   static VecI add(VecI acc, VecI a, const VecI (&w)[kWeights]) { return dot2(acc, a, w[0]); }
 #else
   static constexpr std::size_t kProducts = 4;
+  static constexpr std::int32_t kOnes = 0x01010101;
   static VecI add(VecI acc, VecI a, const VecI (&w)[kWeights]) { return dot4(acc, a, w[0]); }
 #endif
 };
@@ -45,6 +48,7 @@ struct AnyBytes {
 #if defined(NIBBLE_HAS_PAIRS)
 struct Codes {
   static constexpr std::size_t kProducts = 4 * kWeights;
+  static constexpr std::int32_t kOnes = 0x01010101;
   static VecI add(VecI acc, VecI a, const VecI (&w)[kWeights]) {
     VecI sum = pairs(a, w[0]);
     unroll(std::make_index_sequence<kWeights - 1>{},
@@ -59,8 +63,8 @@ using Codes = AnyBytes;
 template <class Link>
 std::int32_t run(std::size_t rounds) noexcept {
   constexpr auto chains = std::make_index_sequence<kChains>{};
-  VecI a(0x01010101), acc[kChains], w[kWeights];
-  for (VecI& each : w) each = opaque(VecI(0x01010101));
+  VecI a(Link::kOnes), acc[kChains], w[kWeights];
+  for (VecI& each : w) each = opaque(VecI(Link::kOnes));
   unroll(chains, [&](auto i) { acc[i] = VecI(0); });
   for (std::size_t r = 0; r < rounds; ++r)
     unroll(chains, [&](auto i) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/kernel_layers.h"
 #include "apps/kernel_measurements.h"
 
 namespace nibble {

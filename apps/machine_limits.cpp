@@ -17,7 +17,7 @@ namespace {
 std::atomic<std::int32_t> unused;  // where results go, so that they are computed
 
 double operations_per_second(const quant::IntProbe& probe) {
-  constexpr double kBudget = 0.02;
+  constexpr double kBudget = 0.05;
   constexpr std::size_t kRounds = 10'000;
   const int threads = num_threads();
   const double seconds = seconds_per_call(kBudget, [&] {

@@ -5,6 +5,9 @@
 
 namespace nibble {
 
+// Programs that disturb come and go: subjects of a comparison take turns, so often, and each keeps its best.
+inline constexpr int kTurns = 8;
+
 // Seconds that a call of f takes, measured for `budget` seconds: the fastest of several batches, as other
 // programs can only disturb. The first call warms caches and is not counted.
 template <class F>

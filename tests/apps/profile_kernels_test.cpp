@@ -3,6 +3,7 @@
 #include <set>
 
 #include "apps/chart.h"
+#include "apps/kernel_layers.h"
 #include "apps/kernel_measurements.h"
 #include "tests/apps/cli_support.h"
 #include "tests/support/catch.h"

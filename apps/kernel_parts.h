@@ -1,0 +1,30 @@
+#pragma once
+
+#include "apps/kernel_operands.h"
+
+namespace nibble {
+
+// The tiles that qgemm cuts the rows of one thread into, and the form of the weights they meet.
+struct Tiling {
+  std::int64_t height = 0, tiles = 0;
+  bool fits_int16;
+  quant::WeightForm form;
+
+  Tiling(const quant::PackedMatrix& w, std::int64_t m);
+};
+
+// A product's time taken apart. All with hot operands, on one thread.
+struct KernelParts {
+  double rows;  // activations: unpacked to bytes, put into the kernel's order and added up
+  // Weights to operands of the products. expanded: one pass of expand_panel over all of them. Else it happens
+  // in registers: what the innermost kernel takes longer than with 8 bits, both out of L1.
+  double unpack;
+  bool expanded;
+  // The innermost kernel alone on weights that are in L1, in the form it is given.
+  double kernel;
+};
+
+// `unpack` is left to the caller where it happens in registers.
+KernelParts measure_parts(const KernelOperands& operands, const quant::PackedMatrix& w, double budget);
+
+}  // namespace nibble

@@ -154,7 +154,7 @@ void Chart::label(const std::vector<Label>& labels) {
     Box best{};
     bool found = false;
     // Rings of growing distance, right and above first.
-    for (double distance = 9; distance < 90 && !found; distance += 6) {
+    for (double distance = 9; distance < 180 && !found; distance += 6) {
       for (double angle : {-0.6, 0.6, -1.57, 1.57, 2.5, -2.5, 0.0, 3.14}) {
         const double cx = x + std::cos(angle) * (distance + w / 2),
                      cy = y + std::sin(angle) * (distance + h / 2);
@@ -167,7 +167,10 @@ void Chart::label(const std::vector<Label>& labels) {
         break;
       }
     }
-    if (!found) best = {x + 8, y - h / 2, x + 8 + w, y + h / 2};
+    if (!found) {
+      const double left = std::min(x + 8, right_ - w - 2);
+      best = {left, y - h / 2, left + w, y + h / 2};
+    }
     taken.push_back(best);
     const double cx = (best.x0 + best.x1) / 2, cy = (best.y0 + best.y1) / 2;
     if (std::hypot((cx - x) / (w / 2 + 14), (cy - y) / (h / 2 + 14)) > 1.3)

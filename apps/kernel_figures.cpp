@@ -28,12 +28,12 @@ struct Line {
   // Fewer bits of weights, all else the same.
   bool is_compared() const { return weight_bits < 8 && act_bits == 8; }
 };
-const std::vector<Line> kLines = {{"1 bit, activations 1 bit", 1, 1, colors::green, true},
-                                  {"1 bit", 1, 8, colors::green, false},
-                                  {"2 bits", 2, 8, colors::orange, false},
-                                  {"4 bits", 4, 8, colors::vermilion, false},
+const std::vector<Line> kLines = {{"float32", kFloatBits, kFloatBits, colors::black, true},
                                   {"8 bits", 8, 8, colors::blue, false},
-                                  {"float32", kFloatBits, kFloatBits, colors::black, true}};
+                                  {"4 bits", 4, 8, colors::vermilion, false},
+                                  {"2 bits", 2, 8, colors::orange, false},
+                                  {"1 bit", 1, 8, colors::green, false},
+                                  {"1 bit, activations 1 bit", 1, 1, colors::green, true}};
 
 // Where weights of 8 bits outgrow a cache.
 void draw_cache(Canvas& canvas, const Chart& chart, const char* name, std::size_t bytes) {
@@ -61,7 +61,7 @@ void reserve_line(const Points& points, std::vector<Chart::Label>& labels) {
     }
 }
 
-// Rings where lines begin to be faster, and one label a size: "faster from 2048: 4, 2 bits".
+// Rings where lines begin to be faster, and one label a size: "from 2048: 4, 2 bits faster".
 void mark_crossovers(Chart& chart, const std::vector<LayerCurve>& curves, std::vector<Chart::Label>& labels) {
   for (const std::int64_t size : curves.front().sizes) {
     Chart::Label label{static_cast<double>(size), 1e30, 0, 0, "", colors::black};
@@ -74,7 +74,7 @@ void mark_crossovers(Chart& chart, const std::vector<LayerCurve>& curves, std::v
       label.y = label.low = label.high = std::min(label.y, y);
     }
     if (label.text.empty()) continue;
-    label.text = fmt::format("faster from {}: {} {}", size, label.text, label.text == "1" ? "bit" : "bits");
+    label.text = fmt::format("from {}: {} {} faster", size, label.text, label.text == "1" ? "bit" : "bits");
     labels.push_back(label);
   }
 }

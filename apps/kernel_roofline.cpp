@@ -103,7 +103,7 @@ struct Group {
 };
 
 std::vector<Group> groups_of(const Chart& chart, const std::vector<Mark>& marks) {
-  constexpr double kClose = 14, kBeside = 48;  // pixels; of the same weights they may be further apart
+  constexpr double kClose = 9, kBeside = 48;  // pixels; of the same weights they may be further apart
   std::vector<Group> groups;
   for (const Mark& mark : marks) {
     const auto takes = [&](const Group& group) {

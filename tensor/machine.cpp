@@ -14,15 +14,16 @@ namespace {
 
 std::atomic<float> unused;  // where results go, so that they are computed
 
-// Seconds of the fastest of some calls; the first one warms caches and clock.
+constexpr std::int64_t kRuns = 12;
+
+// Seconds of the fastest of some calls f(run); the first one warms caches and clock.
 template <class F>
-double fastest(F f) {
+double fastest(std::int64_t runs, F f) {
   using Clock = std::chrono::steady_clock;
-  constexpr int kRuns = 12;
   double best = 1e30;
-  for (int run = 0; run < kRuns; ++run) {
+  for (std::int64_t run = 0; run < runs; ++run) {
     const auto start = Clock::now();
-    f();
+    f(run);
     best = std::min(best, std::chrono::duration<double>(Clock::now() - start).count());
   }
   return best;
@@ -34,7 +35,7 @@ double measure_peak_flops() {
   constexpr std::size_t kRounds = 200'000;
   const ProbeKernels& kernels = probe_kernels();
   const int threads = num_threads();
-  const double seconds = fastest([&] {
+  const double seconds = fastest(kRuns, [&](std::int64_t) {
     parallel_for(threads, 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) unused = kernels.multiply_add(kRounds);
     });
@@ -48,17 +49,21 @@ double measure_read_bandwidth(std::size_t bytes) {
   const ProbeKernels& kernels = probe_kernels();
   const int threads = num_threads();
   const std::size_t share = bytes / sizeof(float) / static_cast<std::size_t>(threads);
+  // A run is short, so that some are not disturbed: several passes, or a slice of one.
   const std::size_t passes = std::max<std::size_t>(1, kBytesPerRun / bytes);
+  const std::size_t slices = std::max<std::size_t>(1, bytes / kBytesPerRun), slice = share / slices;
   const Tensor memory = ones({static_cast<std::int64_t>(share) * threads});
   const float* const x = memory.data<float>();
-  const double seconds = fastest([&] {
+  const auto runs = std::max(kRuns, static_cast<std::int64_t>(2 * slices));
+  const double seconds = fastest(runs, [&](std::int64_t run) {
+    const float* const from = x + static_cast<std::size_t>(run) % slices * slice;
     parallel_for(threads, 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i)
         for (std::size_t pass = 0; pass < passes; ++pass)
-          unused = kernels.read(x + static_cast<std::size_t>(i) * share, share);
+          unused = kernels.read(from + static_cast<std::size_t>(i) * share, slice);
     });
   });
-  return static_cast<double>(share * sizeof(float)) * threads * static_cast<double>(passes) / seconds;
+  return static_cast<double>(slice * sizeof(float)) * threads * static_cast<double>(passes) / seconds;
 }
 
 }  // namespace nibble

@@ -82,41 +82,49 @@ bool near(const Chart& chart, const Mark& a, const Mark& b, double x, double y) 
 struct Group {
   std::vector<Mark> marks;
 
-  // "w8a8,4,2,1", "w4,2,1a8", or "w2a2 w1a4" where that says more than is there.
+  // "w8a8,4,2,1" or "w4,2,1a8"
   std::string text() const {
-    std::vector<std::pair<int, std::string>> widths;  // of weights, each with its activations
+    const KernelCell& first = *marks[0].cell;
+    if (first.weight_bits == kFloatBits) return "float32";
+    std::string weights = fmt::format("w{}", first.weight_bits), acts = fmt::format("a{}", first.act_bits);
     for (const Mark& mark : marks) {
-      const KernelCell& cell = *mark.cell;
-      if (cell.weight_bits == kFloatBits) return "float32";
-      if (widths.empty() || widths.back().first != cell.weight_bits)
-        widths.emplace_back(cell.weight_bits, fmt::format("a{}", cell.act_bits));
-      else
-        widths.back().second += fmt::format(",{}", cell.act_bits);
+      if (mark.cell->weight_bits != first.weight_bits) weights += fmt::format(",{}", mark.cell->weight_bits);
+      if (mark.cell->act_bits != first.act_bits) acts += fmt::format(",{}", mark.cell->act_bits);
     }
-    const bool same = std::all_of(widths.begin(), widths.end(),
-                                  [&](const auto& width) { return width.second == widths[0].second; });
-    std::string result;
-    for (const auto& [bits, acts] : widths)
-      result += fmt::format("{}{}{}", result.empty() ? "w" : same ? "," : " w", bits, same ? "" : acts);
-    return same ? result + widths[0].second : result;
+    return weights + acts;
   }
 };
 
+// Marks on top of each other that differ in weights only, or else, further apart, in activations only.
 std::vector<Group> groups_of(const Chart& chart, const std::vector<Mark>& marks) {
-  constexpr double kClose = 9, kBeside = 48;  // pixels; of the same weights they may be further apart
-  std::vector<Group> groups;
+  constexpr double kClose = 9, kBeside = 48, kLevel = 14;  // pixels
+  const auto are_alike = [](const Mark& a, const Mark& b) {
+    return a.cell->family == b.cell->family && a.cold == b.cold;
+  };
+  std::vector<Group> stacks, groups;
   for (const Mark& mark : marks) {
-    const auto takes = [&](const Group& group) {
-      const Mark& first = group.marks[0];
-      const bool same = mark.cell->weight_bits == first.cell->weight_bits;
-      return mark.cell->family == first.cell->family && mark.cold == first.cold &&
-             near(chart, mark, first, same ? kBeside : kClose, kClose);
-    };
-    const auto group = std::find_if(groups.begin(), groups.end(), takes);
-    if (group == groups.end())
-      groups.push_back({{mark}});
+    const auto stack = std::find_if(stacks.begin(), stacks.end(), [&](const Group& other) {
+      const Mark& first = other.marks[0];
+      return are_alike(mark, first) && mark.cell->act_bits == first.cell->act_bits &&
+             near(chart, mark, first, kClose, kClose);
+    });
+    if (stack == stacks.end())
+      stacks.push_back({{mark}});
     else
-      group->marks.push_back(mark);
+      stack->marks.push_back(mark);
+  }
+  for (const Group& stack : stacks) {
+    const Mark& mark = stack.marks[0];
+    const auto row = std::find_if(groups.begin(), groups.end(), [&](const Group& other) {
+      const Mark &first = other.marks[0], &last = other.marks.back();
+      return stack.marks.size() == 1 && are_alike(mark, first) &&
+             mark.cell->weight_bits == first.cell->weight_bits &&
+             mark.cell->weight_bits == last.cell->weight_bits && near(chart, mark, first, kBeside, kLevel);
+    });
+    if (row == groups.end())
+      groups.push_back(stack);
+    else
+      row->marks.push_back(mark);
   }
   return groups;
 }

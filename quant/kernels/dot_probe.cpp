@@ -31,6 +31,15 @@ inline VecI opaque(VecI v) {
 #endif
 }
 
+// The sum of a chain, kept where it is: GCC 12 would copy it to and fro in every round.
+inline VecI in_place(VecI v) {
+#if defined(NIBBLE_TIER_scalar)
+  return v;
+#else
+  return opaque(v);
+#endif
+}
+
 // A link of a chain, as dot.cpp adds up products: kProducts a lane, of the numbers of which every lane is
 // kOnes.
 struct AnyBytes {
@@ -69,7 +78,7 @@ std::int32_t run(std::size_t rounds) noexcept {
   for (std::size_t r = 0; r < rounds; ++r)
     unroll(chains, [&](auto i) {
       a = opaque(a);
-      acc[i] = Link::add(acc[i], a, w);
+      acc[i] = in_place(Link::add(acc[i], a, w));
     });
   VecI total(0);
   unroll(chains, [&](auto i) { total = total + acc[i]; });

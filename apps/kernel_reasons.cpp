@@ -55,8 +55,7 @@ class Explanation {
                             bytes_text(bytes), bits_text(bits), results_.caches.holding(bytes));
     }
     say("- Every weight meets {} of activations. The weights are {}; in brackets the smallest place that "
-        "holds "
-        "them.",
+        "holds them.",
         rows_text(), places);
   }
 
@@ -68,13 +67,12 @@ class Explanation {
       meaning = "compute-bound, time follows the products and not the bytes.";
     else if (bound == "memory")
       meaning = "memory-bound, time follows the bytes.";
-    else if (cell.parts->rows > timing.seconds / 4)
+    else if (num_threads() == 1 && cell.parts->rows > timing.seconds / 4)
       meaning = "neither bounds it, the activations do: see below.";
     else
       meaning = "neither bounds it: it waits for latency and fixed costs.";
     say("- {}: {:.1f} us, {:.0f} GOP/s = {:.0f} % of the peak of such products; {:.1f} GB/s of weights; "
-        "reading "
-        "from {} takes {:.0f} % of the bandwidth measured: {}",
+        "reading from {} takes {:.0f} % of the bandwidth measured: {}",
         what, us(timing.seconds), 1e-9 * report_.shape.operations() / timing.seconds,
         100 * timing.share.operations, 1e-9 * cell.weight_bytes / timing.seconds, where,
         100 * timing.share.bytes, meaning);
@@ -104,9 +102,8 @@ class Explanation {
       return fmt::format("unpacking, a pass of its own, costs {:.1f} us ({:.0f} % of the time)",
                          us(parts.unpack), 100 * parts.unpack / cell.hot.seconds);
     return fmt::format(
-        "unpacking in registers costs the innermost kernel {:.1f} us ({:.1f} instead of {:.1f}, out "
-        "of L1)",
-        us(parts.unpack), us(parts.kernel), us(bytes_.parts->kernel));
+        "unpacked in registers, the innermost kernel takes {:.1f} us (8 bits: {:.1f}), out of L1",
+        us(parts.kernel), us(bytes_.parts->kernel));
   }
 
   void say_width(const KernelCell& cell) {
@@ -120,8 +117,7 @@ class Explanation {
     const double more = cell.parts->rows - bytes_.parts->rows;
     if (more > 0.05 * cell.hot.seconds)
       text += fmt::format(
-          "; their zero point needs the sum of every row of activations, which signed 8 bits do "
-          "not: {:.1f} us",
+          "; their zero point needs the sum of every row of activations, signed 8 bits do not: {:.1f} us",
           us(more));
     sentences_.push_back(text + ".");
   }
@@ -132,10 +128,8 @@ class Explanation {
     const double total = bytes_.hot.seconds;
     const double rest = std::max(0.0, total - parts.rows - parts.kernel - parts.unpack);
     say("- Of the {:.1f} us at 8 bits, {:.1f} ({:.0f} %) bring {} of activations into the kernel's order, "
-        "which n = "
-        "{} columns share; {:.1f} ({:.0f} %) are the innermost kernel at its speed out of L1; {:.1f} ({:.0f} "
-        "%) are "
-        "the rest: waiting for memory, results, calls.",
+        "which n = {} columns share; {:.1f} ({:.0f} %) are the innermost kernel at its speed out of L1; "
+        "{:.1f} ({:.0f} %) are the rest: waiting for memory, results, calls.",
         us(total), us(parts.rows), 100 * parts.rows / total, rows_text(), report_.shape.n, us(parts.kernel),
         100 * parts.kernel / total, us(rest), 100 * rest / total);
     const std::int64_t lanes = bytes_.lanes, padded = (report_.shape.n + lanes - 1) / lanes * lanes;
@@ -165,10 +159,8 @@ class Explanation {
     const KernelCell& floats = report_.at(kFloatBits, kFloatBits);
     if (bits.family == "bit-serial")
       say("- 1 bit by 1 is another kernel: it ANDs and counts bit planes, {:.1f} us, {:.2f} times the speed "
-          "of 8 by "
-          "8 (the peak is {:.1f} times that of bytes, the weights an eighth); {:.1f} us of it bring "
-          "activations into "
-          "planes.",
+          "of 8 by 8 (the peak is {:.1f} times that of bytes, the weights an eighth); {:.1f} us of it bring "
+          "activations into planes.",
           us(bits.hot.seconds), bytes_.hot.seconds / bits.hot.seconds,
           results_.limits.peaks.bits / results_.limits.peaks.bytes, us(bits.parts->rows));
     say("- float32 takes {:.1f} us: 8 bits are {:.2f} times as fast.", us(floats.hot.seconds),

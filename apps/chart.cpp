@@ -69,7 +69,9 @@ Chart::Chart(Canvas& canvas, const Frame& frame, const std::string& title, const
     }
     if (axis.log10) return log10_ticks(axis.low, axis.high);
     if (!axis.integers) return nice_ticks(axis.low, axis.high, count);
-    for (double k = std::ceil(axis.low); k <= axis.high; ++k) ticks.push_back(k);
+    const auto first = static_cast<long>(std::ceil(axis.low)),
+               last = static_cast<long>(std::floor(axis.high));
+    for (long k = first; k <= last; ++k) ticks.push_back(static_cast<double>(k));
     return ticks;
   };
   const std::vector<double> x_ticks = ticks_of(x, 6), y_ticks = ticks_of(y, 6);

@@ -21,6 +21,7 @@ std::vector<LayerSpeed> measure_layers(std::span<const std::int64_t> sizes,
     std::vector<KernelOperands> operands;
     for (const std::int64_t batch : batches) operands.emplace_back(KernelShape{batch, size, size});
     std::vector<quant::PackedMatrix> weights;
+    weights.reserve(kWidthPairs.size());
     for (const auto& [weight_bits, act_bits] : kWidthPairs)
       weights.push_back(operands.front().weights(weight_bits, act_bits));
     PackedB floats = operands.front().float_weights();

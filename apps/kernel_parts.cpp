@@ -1,6 +1,7 @@
 #include "apps/kernel_parts.h"
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "apps/timing.h"
@@ -110,11 +111,11 @@ double kernel_seconds(const PackedMatrix& w, int act_bits, const KernelShape& sh
 }  // namespace
 
 Tiling::Tiling(const PackedMatrix& w, std::int64_t m) {
-  std::int64_t least = 0;
+  std::int64_t least = std::numeric_limits<std::int64_t>::max();
   for (const std::size_t* count = w.kernels().row_counts; *count != 0; ++count) {
     const auto rows = static_cast<std::int64_t>(*count);
     const std::int64_t cost = divide_up(m, rows) * (rows + 1);
-    if (height == 0 || cost <= least) least = cost, height = rows;
+    if (cost <= least) least = cost, height = rows;
   }
   tiles = divide_up(m, height);
   fits_int16 = w.options().bit_width < 8 || 255 * w.max_pair() <= 32767;

@@ -6,7 +6,7 @@ namespace nibble {
 
 // The tiles that qgemm cuts the rows of one thread into, and the form of the weights they meet.
 struct Tiling {
-  std::int64_t height = 0, tiles = 0;
+  std::int64_t height = 1, tiles = 0;
   bool fits_int16;
   quant::WeightForm form;
 

@@ -218,8 +218,8 @@ void draw_roofline(const std::filesystem::path& path, const KernelResults& resul
   key("float32", colors::black, false);
   if (results.cold_bytes > 0) key("ring: weights from memory", colors::grey, true);
   for (int i = 0; i < count; ++i) {
-    const double left = i % columns * kWidth, top = kTop + i / columns * kHeight;
-    draw_roofline_panel(canvas, {left + 6, top, left + kWidth - 6, top + kHeight - 8},
+    const int left = i % columns * kWidth, top = kTop + i / columns * kHeight;
+    draw_roofline_panel(canvas, {left + 6.0, 1.0 * top, left + kWidth - 6.0, top + kHeight - 8.0},
                         results.reports[static_cast<std::size_t>(i)], results);
   }
   canvas.save(path);

@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "apps/timing.h"
+#include "quant/tiling.h"
 #include "tensor/storage.h"
 
 namespace nibble {
@@ -32,7 +33,7 @@ std::string family_reason(const PackedMatrix& w, int act_bits) {
                      act_bits, bits * act_bits, name_of(w.isa()));
 }
 
-std::string form_reason(const PackedMatrix& w, const Tiling& tiling) {
+std::string form_reason(const PackedMatrix& w, const quant::Tiling& tiling) {
   if (w.method() == QGemmMethod::bitserial) return "bits are not unpacked";
   switch (tiling.form) {
     case WeightForm::bytes:
@@ -98,7 +99,7 @@ class ShapeMeasurement {
     KernelCell c = cell(bits, act_bits, static_cast<double>(w.bytes()),
                         static_cast<double>(operands_.activation_stride(act_bits)));
     const bool is_dot = w.method() == QGemmMethod::dot;
-    const Tiling tiling(w, shape().m);
+    const quant::Tiling tiling(w, shape().m);
     c.family = is_dot ? "dot" : "bit-serial";
     c.family_reason = family_reason(w, act_bits);
     c.form = name_of_form(tiling.form);

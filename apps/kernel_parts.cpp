@@ -1,11 +1,11 @@
 #include "apps/kernel_parts.h"
 
 #include <algorithm>
-#include <limits>
 #include <vector>
 
 #include "apps/timing.h"
 #include "quant/kernels/bits.h"
+#include "quant/tiling.h"
 #include "tensor/storage.h"
 
 namespace nibble {
@@ -14,6 +14,7 @@ namespace {
 using quant::PackedMatrix;
 using quant::QGemmKernels;
 using quant::QGemmMethod;
+using quant::Tiling;
 using quant::WeightForm;
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
@@ -99,6 +100,7 @@ double kernel_seconds(const PackedMatrix& w, int act_bits, const KernelShape& sh
                               .panel_stride = stride,
                               .init = init.data(),
                               .acc = acc.data(),
+                              .row_stride = width * kernels.lanes,
                               .group = 0,
                               .group_scale = nullptr,
                               .group_scale_stride = 0,
@@ -109,18 +111,6 @@ double kernel_seconds(const PackedMatrix& w, int act_bits, const KernelShape& sh
 }
 
 }  // namespace
-
-Tiling::Tiling(const PackedMatrix& w, std::int64_t m) {
-  std::int64_t least = std::numeric_limits<std::int64_t>::max();
-  for (const std::size_t* count = w.kernels().row_counts; *count != 0; ++count) {
-    const auto rows = static_cast<std::int64_t>(*count);
-    const std::int64_t cost = divide_up(m, rows) * (rows + 1);
-    if (cost <= least) least = cost, height = rows;
-  }
-  tiles = divide_up(m, height);
-  fits_int16 = w.options().bit_width < 8 || 255 * w.max_pair() <= 32767;
-  form = w.kernels().best_form(w.options().bit_width, fits_int16, size(height), size(tiles));
-}
 
 KernelParts measure_parts(const KernelOperands& operands, const PackedMatrix& w, double budget) {
   const int act_bits = w.options().act_bits;

@@ -4,15 +4,6 @@
 
 namespace nibble {
 
-// The tiles that qgemm cuts the rows of one thread into, and the form of the weights they meet.
-struct Tiling {
-  std::int64_t height = 1, tiles = 0;
-  bool fits_int16;
-  quant::WeightForm form;
-
-  Tiling(const quant::PackedMatrix& w, std::int64_t m);
-};
-
 // A product's time taken apart. All with hot operands, on one thread.
 struct KernelParts {
   double rows;  // activations: unpacked to bytes, put into the kernel's order and added up

@@ -6,6 +6,7 @@
 #include "quant/kernels/bits.h"
 #include "quant/kernels/requantize.h"
 #include "quant/row_source.h"
+#include "quant/tiling.h"
 #include "tensor/check.h"
 #include "tensor/parallel.h"
 #include "tensor/storage.h"
@@ -154,56 +155,24 @@ class Part {
         panels_(panels),
         k_(job.w.k()),
         groups_(job.w.group() == 0 ? 1 : divide_up(k_, job.w.group())),
-        heights_(kernels_.row_counts_for == nullptr ? kernels_.row_counts
-                                                    : kernels_.row_counts_for(size(m), job.w.group() != 0)) {}
+        tiling_(job.w, m) {}
 
   void run() {
-    choose_tiles();
-    choose_form();
     choose_blocks();
     place();  // to find the size
     scratch_ = Storage::allocate(size(used_));
     place();
-    for (std::int64_t first = 0; first < tiles_; first += block_tiles_)
-      run_block(first, std::min(block_tiles_, tiles_ - first));
+    for (std::int64_t first = 0; first < tiling_.tiles; first += block_tiles_)
+      run_block(first, std::min(block_tiles_, tiling_.tiles - first));
   }
 
  private:
-  // Tiles of one height but for the last: the height that costs least, where a tile costs its rows, real or
-  // not, and its loads of weights, which are worth another row.
-  void choose_tiles() {
-    std::int64_t least = 0;
-    for (const std::size_t* height = heights_; *height != 0; ++height) {
-      const auto rows = static_cast<std::int64_t>(*height);
-      const std::int64_t rest = m_ % rows;
-      const std::int64_t cost = m_ / rows * (rows + 1) + (rest == 0 ? 0 : smallest_height(rest) + 1);
-      if (least == 0 || cost <= least) least = cost, height_ = rows;
-    }
-    tiles_ = divide_up(m_, height_);
-  }
-
-  // Of the heights there are, for so many rows.
-  std::int64_t smallest_height(std::int64_t rows) const {
-    const std::size_t* height = heights_;
-    while (static_cast<std::int64_t>(*height) < rows) ++height;
-    return static_cast<std::int64_t>(*height);
-  }
-
-  void choose_form() {
-    const int bits = job_.w.options().bit_width;
-    fits_int16_ = bits < 8 || 255 * job_.w.max_pair() <= 32767;
-    form_ = kernels_.best_form(bits, fits_int16_, size(height_), size(tiles_));
-    const std::int64_t least_rows =
-        form_ == WeightForm::packed ? 1 : static_cast<std::int64_t>(kernels_.least_expanded_rows);
-    last_height_ = smallest_height(std::max(least_rows, m_ - (tiles_ - 1) * height_));
-  }
-
   void choose_blocks() {
-    tile_bytes_ =
-        static_cast<std::int64_t>(kernels_.row_bytes(size(height_), size(k_), job_.format.bit_width, form_));
-    block_tiles_ = std::clamp<std::int64_t>(kBlockBytes / tile_bytes_, 1, tiles_);
+    tile_bytes_ = static_cast<std::int64_t>(
+        kernels_.row_bytes(size(tiling_.height), size(k_), job_.format.bit_width, tiling_.form));
+    block_tiles_ = std::clamp<std::int64_t>(kBlockBytes / tile_bytes_, 1, tiling_.tiles);
     block_panels_ = static_cast<std::int64_t>(kernels_.max_panels);
-    if (tiles_ > 1) block_panels_ = std::min(block_panels_, kPanelsOfManyTiles);
+    if (tiling_.tiles > 1) block_panels_ = std::min(block_panels_, kPanelsOfManyTiles);
   }
 
   template <class T>
@@ -213,16 +182,16 @@ class Part {
     return result;
   }
   void place() {
-    const std::int64_t sums = height_ * block_panels_ * lanes_;
+    const std::int64_t sums = tiling_.height * block_panels_ * lanes_;
     used_ = 0;
     a_ = take<std::byte>(block_tiles_ * tile_bytes_);
-    init_ = take<std::int32_t>(groups_ * block_tiles_ * height_);
+    init_ = take<std::int32_t>(groups_ * block_tiles_ * tiling_.height);
     sums_ = take<std::int32_t>(sums);
-    row_bytes_ = take<std::uint8_t>(height_ * k_);
+    row_bytes_ = take<std::uint8_t>(tiling_.height * k_);
     codes_ = take<std::uint8_t>(sums);
-    if (form_ != WeightForm::packed)
+    if (tiling_.form != WeightForm::packed)
       expanded_ = take<std::byte>(block_panels_ *
-                                  static_cast<std::int64_t>(kernels_.expanded_bytes(size(k_), form_)));
+                                  static_cast<std::int64_t>(kernels_.expanded_bytes(size(k_), tiling_.form)));
   }
 
   void run_block(std::int64_t first_tile, std::int64_t tiles) {
@@ -236,9 +205,9 @@ class Part {
     const Sums sums{.acc = sums_,
                     .scaled = reinterpret_cast<const float*>(sums_),
                     .stride = block_panels_ * lanes_,
-                    .i = row_ + tile * height_,
+                    .i = row_ + tile * tiling_.height,
                     .j = column,
-                    .rows = std::min(height_, m_ - tile * height_),
+                    .rows = std::min(tiling_.height, m_ - tile * tiling_.height),
                     .cols = std::min(panels * lanes_, job_.w.n() - column)};
     std::visit([&](const auto& to) { write(job_, to, sums, codes_); }, job_.out);
   }
@@ -246,27 +215,26 @@ class Part {
   // Whole tiles of int32 to which nothing is added need no detour.
   bool goes_straight(std::int64_t tile, std::int64_t panel, std::int64_t panels) const {
     return job_.additions == nullptr && std::holds_alternative<ToInt32>(job_.out) &&
-           tile * height_ + height_of(tile) <= m_ && (panel_ + panel + panels) * lanes_ <= job_.w.n();
+           tile * tiling_.height + tiling_.height_of(tile) <= m_ &&
+           (panel_ + panel + panels) * lanes_ <= job_.w.n();
   }
-
-  std::int64_t height_of(std::int64_t tile) const { return tile + 1 < tiles_ ? height_ : last_height_; }
 
   void pack_tile(std::int64_t tile, std::int64_t slot) {
     const std::uint8_t* rows[kMaxHeight];
-    const std::int64_t count = std::min(height_, m_ - tile * height_);
+    const std::int64_t count = std::min(tiling_.height, m_ - tile * tiling_.height);
     for (std::int64_t i = 0; i < count; ++i)
-      rows[i] = job_.rows.row(row_ + tile * height_ + i, row_bytes_ + i * k_);
+      rows[i] = job_.rows.row(row_ + tile * tiling_.height + i, row_bytes_ + i * k_);
     kernels_.pack_rows({.rows = rows,
                         .count = size(count),
-                        .tile_rows = size(height_of(tile)),
+                        .tile_rows = size(tiling_.height_of(tile)),
                         .k = size(k_),
                         .act_bits = job_.format.bit_width,
                         .act_step = job_.format.is_binary ? 2 : 1,
                         .flip = job_.stored.flip,
-                        .form = form_,
+                        .form = tiling_.form,
                         .group = size(job_.w.group() == 0 ? k_ : job_.w.group()),
                         .weight_zero_point = job_.w.stored_zero_point()},
-                       a_ + slot * tile_bytes_, init_ + slot * groups_ * height_);
+                       a_ + slot * tile_bytes_, init_ + slot * groups_ * tiling_.height);
   }
 
   // Panels [panel, panel + panels) of every tile of a block.
@@ -274,10 +242,10 @@ class Part {
     const int bits = job_.w.options().bit_width;
     const std::byte* w = job_.w.panel(panel_ + panel);
     std::size_t stride = size(job_.w.panel_bytes());
-    if (form_ != WeightForm::packed) {
-      stride = kernels_.expanded_bytes(size(k_), form_);
+    if (tiling_.form != WeightForm::packed) {
+      stride = kernels_.expanded_bytes(size(k_), tiling_.form);
       for (std::int64_t v = 0; v < panels; ++v)
-        kernels_.expand_panel(job_.w.panel(panel_ + panel + v), size(k_), bits, form_,
+        kernels_.expand_panel(job_.w.panel(panel_ + panel + v), size(k_), bits, tiling_.form,
                               expanded_ + size(v) * stride);
       w = expanded_;
     }
@@ -287,8 +255,8 @@ class Part {
                    .weight_bits = bits,
                    .act_bits = job_.format.bit_width,
                    .act_step = job_.format.is_binary ? 2 : 1,
-                   .form = form_,
-                   .fits_int16 = fits_int16_,
+                   .form = tiling_.form,
+                   .fits_int16 = tiling_.fits_int16,
                    .a = nullptr,
                    .w = w,
                    .panel_stride = stride,
@@ -300,12 +268,12 @@ class Part {
                    .group_scale_stride = size(groups_ * lanes_),
                    .sum = nullptr};
     for (std::int64_t t = 0; t < tiles; ++t) {
-      tile.rows = size(height_of(first_tile + t));
+      tile.rows = size(tiling_.height_of(first_tile + t));
       tile.a = a_ + t * tile_bytes_;
-      tile.init = init_ + t * groups_ * height_;
+      tile.init = init_ + t * groups_ * tiling_.height;
       if (goes_straight(first_tile + t, panel, panels)) {
         const auto& to = std::get<ToInt32>(job_.out);
-        tile.acc = to.data + (row_ + (first_tile + t) * height_) * to.stride + job_.column +
+        tile.acc = to.data + (row_ + (first_tile + t) * tiling_.height) * to.stride + job_.column +
                    (panel_ + panel) * lanes_;
         tile.row_stride = size(to.stride);
         kernels_.run(tile);
@@ -324,10 +292,7 @@ class Part {
   const Job& job_;
   const QGemmKernels& kernels_;
   const std::int64_t lanes_, row_, m_, panel_, panels_, k_, groups_;
-  const std::size_t* const heights_;
-  std::int64_t height_ = 0, tiles_ = 0, last_height_ = 0;
-  bool fits_int16_ = false;
-  WeightForm form_ = WeightForm::packed;
+  const Tiling tiling_;
   // A block is so many tiles, packed together, by so many panels, in one call.
   std::int64_t tile_bytes_ = 0, block_tiles_ = 0, block_panels_ = 0;
   std::shared_ptr<Storage> scratch_;

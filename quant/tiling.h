@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstdint>
+
+#include "quant/packed_matrix.h"
+
+namespace nibble::quant {
+
+// How the engine cuts a product of m rows into register tiles, and in which form its weights serve them.
+struct Tiling {
+  Tiling(const PackedMatrix& w, std::int64_t m);  // m >= 1
+
+  // Tiles of one height but for the last.
+  std::int64_t height, tiles, last_height;
+  bool fits_int16;  // QGemmTile::fits_int16
+  WeightForm form;
+
+  std::int64_t height_of(std::int64_t tile) const { return tile + 1 < tiles ? height : last_height; }
+};
+
+}  // namespace nibble::quant

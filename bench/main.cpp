@@ -1,5 +1,6 @@
 #include <exception>
 #include <iostream>
+#include <string>
 
 #include "bench/measure.h"
 #include "tensor/simd/isa.h"
@@ -15,7 +16,10 @@ int main(int argc, char** argv) {
     nibble::bench::register_probe();
     nibble::bench::register_qgemm();
     nibble::bench::register_train_step();
+    benchmark::AddCustomContext("64 x 255 x 127", std::to_string(nibble::bench::nibble_sum_of_extremes()));
 #if defined(NIBBLE_BENCH_PEERS)
+    benchmark::AddCustomContext("64 x 255 x 127 by oneDNN",
+                                std::to_string(nibble::bench::onednn_sum_of_extremes()));
     nibble::bench::register_onednn();
     nibble::bench::register_onednn_qgemm();
     nibble::bench::register_openblas();

@@ -2,6 +2,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -22,6 +23,12 @@ void register_train_step();
 void register_onednn();
 void register_onednn_qgemm();
 void register_openblas();
+
+// The sum of kExtremeProducts products of 255 and 127: right is 2,072,640. Where there is no dot instruction
+// a faster kernel saturates.
+inline constexpr int kExtremeProducts = 64;
+std::int32_t nibble_sum_of_extremes();
+std::int32_t onednn_sum_of_extremes();
 
 // Registers `name`/threads:T. `make` builds the operands and returns the call to be timed; it runs only when
 // the benchmark does. `work` is per call, in `unit` times seconds: GFLOP for GFLOPS, GB for GB/s.

@@ -18,6 +18,7 @@ namespace {
 constexpr std::int64_t kBlockBytes = 512 << 10;
 // Side by side in one call: tiles one below the other find two panels in L1, a lone tile wants many streams.
 constexpr std::int64_t kPanelsOfManyTiles = 2;
+constexpr std::int64_t kRowsPerUnit = 8, kPanelsPerUnit = 4;
 constexpr std::int64_t kWorkPerThread = 1 << 21;  // multiplications
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -333,9 +334,10 @@ void qgemm(std::int64_t m, const RowSource& rows, const ActFormat& format, const
   const Job job(rows, format, w, out, column);
   const auto lanes = static_cast<std::int64_t>(job.kernels.lanes);
   const std::int64_t panels = divide_up(w.n(), lanes);
-  // Threads share the longer side in units that are whole tiles for most shapes.
-  const std::int64_t unit = m > panels * lanes ? 24 : 4;
-  const bool by_rows = m > panels * lanes;
+  // Threads that share rows each read all weights; those that share columns each bring all rows into order,
+  // which costs about eight times as much a byte.
+  const bool by_rows = m >= 2 * kRowsPerUnit && 8 * m >= w.n();
+  const std::int64_t unit = by_rows ? kRowsPerUnit : kPanelsPerUnit;
   const std::int64_t units = divide_up(by_rows ? m : panels, unit);
   const std::int64_t work = std::max<std::int64_t>(1, unit * (by_rows ? w.n() : m * lanes) * w.k());
   parallel_for(units, divide_up(kWorkPerThread, work), [&](std::int64_t begin, std::int64_t end) {

@@ -26,7 +26,7 @@ Tiling::Tiling(const PackedMatrix& w, std::int64_t m) {
     const auto rows = static_cast<std::int64_t>(*each);
     const std::int64_t rest = m % rows;
     const std::int64_t cost = m / rows * (rows + 1) + (rest == 0 ? 0 : smallest_height(heights, rest) + 1);
-    if (least == 0 || cost <= least) least = cost, height = rows;
+    if (least == 0 || cost < least) least = cost, height = rows;
   }
   tiles = (m + height - 1) / height;
   const int bits = w.options().bit_width;

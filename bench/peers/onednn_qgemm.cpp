@@ -1,5 +1,6 @@
 #include <omp.h>
 
+#include <cstring>
 #include <dnnl.hpp>
 #include <memory>
 #include <vector>
@@ -27,6 +28,12 @@ memory random_memory(const memory::desc& desc, const dnnl::engine& engine, std::
   return result;
 }
 
+memory copy_of(const memory& from, const dnnl::engine& engine) {
+  memory result(from.get_desc(), engine);
+  std::memcpy(result.get_data_handle(), from.get_data_handle(), from.get_desc().get_size());
+  return result;
+}
+
 std::function<void()> make_product(const QGemmCase& c, bool cold, int threads) {
   omp_set_num_threads(threads);
   const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
@@ -36,7 +43,7 @@ std::function<void()> make_product(const QGemmCase& c, bool cold, int threads) {
   std::vector<memory> weights{random_memory(desc.weights_desc(), engine, 2)};
   if (cold)
     while (static_cast<std::int64_t>(weights.size() * desc.weights_desc().get_size()) < kColdBytes)
-      weights.push_back(random_memory(desc.weights_desc(), engine, 2));
+      weights.push_back(copy_of(weights.front(), engine));
   return [=, product = dnnl::matmul(desc), x = random_memory(a, engine, 3), y = random_memory(out, engine, 4),
           stream = dnnl::stream(engine), next = std::size_t{0}]() mutable {
     product.execute(
@@ -47,15 +54,33 @@ std::function<void()> make_product(const QGemmCase& c, bool cold, int threads) {
 
 }  // namespace
 
+std::int32_t onednn_sum_of_extremes() {
+  const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  const memory::desc a({1, kExtremeProducts}, Type::u8, Tag::ab), w({kExtremeProducts, 1}, Type::s8, Tag::ab),
+      out({1, 1}, Type::s32, Tag::ab);
+  std::vector<std::uint8_t> activations(kExtremeProducts, 255);
+  std::vector<std::int8_t> weights(kExtremeProducts, 127);
+  std::int32_t sum = 0;
+  dnnl::stream stream(engine);
+  dnnl::matmul({{a, w, out}, engine})
+      .execute(stream, {{DNNL_ARG_SRC, memory(a, engine, activations.data())},
+                        {DNNL_ARG_WEIGHTS, memory(w, engine, weights.data())},
+                        {DNNL_ARG_DST, memory(out, engine, &sum)}});
+  stream.wait();
+  return sum;
+}
+
 void register_onednn_qgemm() {
   for (const QGemmCase& shape : kQGemmShapes)
     for (const bool cold : {false, true}) {
       QGemmCase c = shape;
       c.weight_bits = 8;
       if (cold && c.n * c.k < kLargeWeights) continue;
-      for (const int threads : {1, 2})
+      for (const int threads : {1, 2}) {
+        if (cold && threads > 1) continue;
         add("onednn/" + c.name(8, name_of(active_isa()), cold), threads, "GOPS", c.gop(),
             [=] { return make_product(c, cold, threads); });
+      }
     }
 }
 

@@ -115,6 +115,14 @@ struct Words {
 };
 #endif
 
+// Forms that need 8 accumulators for each sum.
+template <class Form, std::size_t M>
+constexpr bool kSumsByPlane = false;
+#if defined(__AVX512VNNI__)
+template <>
+constexpr bool kSumsByPlane<Exact<1>, 1> = true;
+#endif
+
 // Activations [unit][row] and a vector of weights per panel, both running along k.
 template <std::size_t V>
 struct Operands {
@@ -148,6 +156,41 @@ template <class Form, std::size_t M, std::size_t V>
   for (; blocks > 0; --blocks)
     for_block<Form, M>(from, [&](auto i, auto v, VecI a, VecI w) { acc[i][v] = Form::add(acc[i][v], a, w); });
 }
+
+#if defined(__AVX512VNNI__)
+// Single bits of one row: a plane is masked but not shifted, so its bytes are 2^p (the topmost, signed, -128)
+// and its sums, which have accumulators of their own, are shifted instead. Two instructions for 64 products
+// where three would keep memory waiting.
+template <class Form, std::size_t M, std::size_t V>
+requires(kSumsByPlane<Form, M>)
+    [[gnu::always_inline]] inline void accumulate(std::size_t blocks, Operands<V>& from, VecI (&acc)[M][V]) {
+  constexpr auto vecs = std::make_index_sequence<V>{};
+  constexpr auto planes = std::make_index_sequence<8>{};
+  constexpr std::size_t kMostBlocks = 0x7fffffff / (4 * 255 * 128);
+  while (blocks > 0) {
+    const std::size_t count = blocks < kMostBlocks ? blocks : kMostBlocks;
+    VecI sum[8][V];
+    unroll(planes, [&](auto p) { unroll(vecs, [&](auto v) { sum[p][v] = VecI(0); }); });
+    for (std::size_t b = 0; b < count; ++b, from.a += 8, from.at += kVecBytes) {
+      unroll(vecs, [&](auto v) { prefetch_bytes(from.w[v] + from.at + kAhead); });
+      unroll(vecs, [&](auto v) {
+        const VecI raw = load_ints(from.w[v] + from.at);
+        unroll(planes, [&](auto p) {
+          constexpr auto kMask = static_cast<std::int32_t>(0x01010101u << p);
+          sum[p][v] = dot4(sum[p][v], VecI(from.a[p]), raw & VecI(kMask));
+        });
+      });
+    }
+    // A bit stands for the byte 2.
+    unroll(vecs, [&](auto v) {
+      acc[0][v] = acc[0][v] + (sum[0][v] << 1) + sum[1][v] - (sum[7][v] >> 6);
+      unroll(std::make_index_sequence<5>{},
+             [&](auto p) { acc[0][v] = acc[0][v] + (sum[p + 2][v] >> static_cast<int>(p + 1)); });
+    });
+    blocks -= count;
+  }
+}
+#endif
 
 #if defined(NIBBLE_HAS_PAIRS)
 // Row by row: the weights of four units stay in registers, and the sums of int16 of one row only.
@@ -246,7 +289,7 @@ void run_panels(const QGemmTile& t, std::size_t panel) {
 template <class Form, std::size_t M>
 void run_rows(const QGemmTile& t) {
   std::size_t panel = 0;
-  if constexpr (M <= kMaxRows / 3)
+  if constexpr (M <= kMaxRows / 3 && !kSumsByPlane<Form, M>)
     for (; panel + 4 <= t.panels; panel += 4) run_panels<Form, M, 4>(t, panel);
   for (; panel + 2 <= t.panels; panel += 2) run_panels<Form, M, 2>(t, panel);
   if (panel < t.panels) run_panels<Form, M, 1>(t, panel);

@@ -44,7 +44,7 @@ Codes make_codes(Index rows, Index cols, Range range, std::int32_t zero_point, b
     const bool high = fill == Fill::highest || (fill == Fill::alternating && i % 2 == 1);
     std::int32_t code = fill == Fill::random ? static_cast<std::int32_t>(between(range.lo, range.hi, rng))
                                              : (high ? range.hi : range.lo);
-    if (binary) code = code > (range.lo + range.hi) / 2 ? 1 : -1;
+    if (binary) code = code > range.lo ? 1 : -1;
     codes.code.push_back(code);
   }
   return codes;

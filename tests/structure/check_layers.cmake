@@ -9,6 +9,8 @@ set(may_autograd ${may_tensor} autograd)
 set(may_nn ${may_autograd} nn)
 set(may_quant_kernels tensor/simd quant/kernels)
 set(may_quant ${may_nn} quant quant/kernels)
+set(may_quant_integer ${may_quant} quant/integer)
+set(may_quant_onnx ${may_quant_integer} quant/onnx)
 set(may_data_kernels tensor/simd data/kernels)
 set(may_data ${may_tensor} data data/kernels)
 

@@ -26,6 +26,12 @@ class BatchNorm2d : public Module {
   // Throws in training when a channel has fewer than two values.
   Variable forward(const Variable& x) override;
 
+  const Variable& weight() const { return weight_; }
+  const Variable& bias() const { return bias_; }
+  const Tensor& running_mean() const { return running_mean_; }
+  const Tensor& running_var() const { return running_var_; }
+  const BatchNorm2dOptions& options() const { return options_; }
+
  private:
   BatchNorm2dOptions options_;
   Variable weight_, bias_;

@@ -21,6 +21,8 @@ class AvgPool2d : public Module {
  public:
   explicit AvgPool2d(Size2 kernel, const PoolOptions& options = {}) : kernel_(kernel), options_(options) {}
   Variable forward(const Variable& x) override { return avg_pool2d(x, kernel_, options_); }
+  Size2 kernel() const { return kernel_; }
+  const PoolOptions& options() const { return options_; }
 
  private:
   Size2 kernel_;
@@ -31,6 +33,7 @@ class AdaptiveAvgPool2d : public Module {
  public:
   explicit AdaptiveAvgPool2d(Size2 output) : output_(output) {}
   Variable forward(const Variable& x) override { return adaptive_avg_pool2d(x, output_); }
+  Size2 output() const { return output_; }
 
  private:
   Size2 output_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <exception>
 #include <mutex>
+#include <utility>
 
 #include "tensor/check.h"
 
@@ -16,7 +17,12 @@ int& thread_count() {
   return count;
 }
 
+thread_local bool one_thread = false;
+
 }  // namespace
+
+OneThread::OneThread() : before_(std::exchange(one_thread, true)) {}
+OneThread::~OneThread() { one_thread = before_; }
 
 int num_threads() { return thread_count(); }
 
@@ -30,7 +36,7 @@ void detail::run_parallel(std::int64_t n, std::int64_t grain, Body body, void* c
   const std::int64_t step = std::max<std::int64_t>(grain, 1);
   const std::int64_t grains = (n + step - 1) / step;
   const int threads = static_cast<int>(std::min<std::int64_t>(grains, thread_count()));
-  if (threads <= 1 || omp_in_parallel()) {
+  if (threads <= 1 || one_thread || omp_in_parallel()) {
     body(context, 0, n);
     return;
   }

@@ -9,6 +9,18 @@ namespace nibble {
 int num_threads();
 void set_num_threads(int threads);  // throws unless 1..1024
 
+// While it lives, parallel_for of this thread stays on this thread.
+class OneThread {
+ public:
+  OneThread();
+  ~OneThread();
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  bool before_;
+};
+
 namespace detail {
 using Body = void (*)(void* context, std::int64_t begin, std::int64_t end);
 void run_parallel(std::int64_t n, std::int64_t grain, Body body, void* context);

@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "quant/integer/model.h"
+#include "quant/integer/plane_layout.h"
+#include "quant/kernels/direct_conv.h"
+#include "quant/kernels/requantize_words.h"
+
+namespace nibble::quant {
+
+// Bytes of activations as the kernels of a tier want them: stored = code + offset, uint8 or int8.
+struct StoredCodes {
+  CodeFormat format;
+  std::int32_t offset;
+
+  StoredCodes(const CodeFormat& format, bool signed_bytes);
+  std::int32_t zero_point() const { return format.zero_point + offset; }
+  std::int32_t lo() const { return format.lo + offset; }
+  std::int32_t hi() const { return format.hi + offset; }
+  std::uint8_t zero_byte() const { return static_cast<std::uint8_t>(zero_point()); }
+  std::int32_t code(std::uint8_t byte, bool signed_bytes) const {
+    return (signed_bytes ? static_cast<std::int8_t>(byte) : byte) - offset;
+  }
+};
+
+// One convolution of the engine, ready to run: weights in words, offsets of its terms, and where the windows
+// of an image are found. The channels of a pixel form words as they come where there are enough of them and
+// windows move by one pixel; else words of windows are built first.
+class ConvStep {
+ public:
+  // What `input` has to look like: planes of bytes or of words, with padding.
+  struct Input {
+    bool bytes;
+    PlaneLayout layout;
+  };
+  static Input input_of(const IntProduct& layer, const Shape& image, bool of_pixels);
+
+  // image: [C, H, W] of the input. With pool2 the codes are pooled 2 x 2, stride 2.
+  ConvStep(Isa isa, const IntProduct& layer, const Shape& image, const CodeFormat& input, bool of_pixels,
+           bool pool2);
+
+  const IntProduct& layer() const { return layer_; }
+  std::int64_t out_height() const { return out_height_; }  // before pooling
+  std::int64_t out_width() const { return out_width_; }
+  bool pool2() const { return pool2_; }
+  std::size_t scratch_bytes() const;
+
+  // Codes as words at `out`, from its first pixel. Layers without requantization have sums only.
+  void run(const void* input, std::byte* scratch, std::uint32_t* out, const PlaneLayout& layout) const;
+  // The sums [K][out_height][out_width], with bias.
+  void run_sums(const void* input, std::byte* scratch, std::int32_t* sums) const;
+  // Codes that are not pooled, like the sums, as int32; for traces.
+  void run_codes(const void* input, std::byte* scratch, std::int32_t* codes) const;
+
+ private:
+  struct Band {
+    std::int64_t y, rows;
+  };
+  void set_terms(const Shape& image);
+  void set_weights();
+  template <class F>
+  void for_each_quad(const void* input, std::byte* scratch, F f) const;
+  const std::uint32_t* expand(const void* input, std::uint32_t* words) const;
+  std::int64_t largest_stored() const;
+  std::int64_t expanded_words() const;
+  std::int64_t band_rows() const;
+  std::int64_t channel_stride() const;
+  WordTile word_tile(const std::int32_t* acc, std::int64_t quad, std::int64_t rows) const;
+
+  const DirectConvKernels& kernels_;
+  const RequantizeWordsKernels& requantize_;
+  IntProduct layer_;
+  StoredCodes in_;
+  StoredCodes out_;
+  bool pool2_;
+  std::int64_t out_height_, out_width_;
+  Input input_;
+  std::int64_t taps_ = 0;          // words that are built of each row of a plane; 0: none
+  std::int64_t row_step_, pitch_;  // words from one output row to the next in the input; columns of the sums
+  std::vector<std::int32_t> offset_;                     // [quad][terms]
+  std::vector<std::uint32_t> weight_;                    // [quad][terms][4]
+  std::vector<std::size_t> first_term_;                  // [quad + 1]
+  std::vector<std::int32_t> init_, multiplier_, shift_;  // [4 * quads]
+  std::size_t pairs_depth_ = 0;
+};
+
+}  // namespace nibble::quant

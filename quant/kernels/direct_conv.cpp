@@ -1,0 +1,88 @@
+#include "quant/kernels/direct_conv.h"
+
+#include "quant/kernels/dot4.h"
+
+namespace nibble::quant::NIBBLE_TIER {
+namespace {
+
+constexpr std::size_t kChannels = 4;
+// 4 x 4 sums leave half of 32 registers to operands; 4 x 2 most of 16.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr std::size_t kVectors = 4;
+#else
+constexpr std::size_t kVectors = 2;
+#endif
+
+inline VecI weights_of(const std::uint32_t* weight) { return VecI(static_cast<std::int32_t>(*weight)); }
+
+template <std::size_t V>
+struct Sums {
+  VecI lanes[kChannels][V];
+
+  [[gnu::always_inline]] void start(const std::int32_t* init) {
+    for (std::size_t k = 0; k < kChannels; ++k)
+      for (std::size_t v = 0; v < V; ++v) lanes[k][v] = VecI(init[k]);
+  }
+  [[gnu::always_inline]] void store(const DirectConvTile& t, std::size_t x) const {
+    for (std::size_t k = 0; k < kChannels; ++k)
+      for (std::size_t v = 0; v < V; ++v) store_ints(t.acc + k * t.acc_stride + x + v * kLanes, lanes[k][v]);
+  }
+};
+
+// V vectors of positions from x.
+template <std::size_t V>
+[[gnu::always_inline]] inline void run_exact(const DirectConvTile& t, std::size_t x) {
+  Sums<V> sums;
+  sums.start(t.init);
+  const std::uint32_t* weight = t.weight;
+  for (std::size_t i = 0; i < t.terms; ++i, weight += kChannels) {
+    const std::uint32_t* const input = t.input + t.offset[i] + x;
+    VecI a[V];
+    for (std::size_t v = 0; v < V; ++v) a[v] = load_ints(input + v * kLanes);
+    for (std::size_t k = 0; k < kChannels; ++k) {
+      const VecI w = weights_of(weight + k);
+      for (std::size_t v = 0; v < V; ++v) sums.lanes[k][v] = dot4(sums.lanes[k][v], a[v], w);
+    }
+  }
+  sums.store(t, x);
+}
+
+#if defined(NIBBLE_HAS_PAIRS)
+// One vector of positions: sums of pairs need registers of their own.
+[[gnu::always_inline]] inline void run_pairs(const DirectConvTile& t, std::size_t x) {
+  Sums<1> sums;
+  sums.start(t.init);
+  for (std::size_t i = 0; i < t.terms;) {
+    const std::size_t end = t.terms - i < t.pairs_depth ? t.terms : i + t.pairs_depth;
+    VecI few[kChannels];
+    for (VecI& pair : few) pair = VecI(0);
+    for (; i < end; ++i) {
+      const VecI a = load_ints(t.input + t.offset[i] + x);
+      for (std::size_t k = 0; k < kChannels; ++k)
+        few[k] = add_pairs(few[k], pairs(a, weights_of(t.weight + i * kChannels + k)));
+    }
+    for (std::size_t k = 0; k < kChannels; ++k) sums.lanes[k][0] = widen(sums.lanes[k][0], few[k]);
+  }
+  sums.store(t, x);
+}
+#endif
+
+void run(const DirectConvTile& t) noexcept {
+  std::size_t x = 0;
+#if defined(NIBBLE_HAS_PAIRS)
+  if (t.pairs_depth != 0) {
+    for (; x < t.positions; x += kLanes) run_pairs(t, x);
+    return;
+  }
+#endif
+  for (; x + (kVectors - 1) * kLanes < t.positions; x += kVectors * kLanes) run_exact<kVectors>(t, x);
+  for (; x + kLanes < t.positions; x += 2 * kLanes) run_exact<2>(t, x);
+  for (; x < t.positions; x += kLanes) run_exact<1>(t, x);
+}
+
+}  // namespace
+
+extern const DirectConvKernels direct_conv_kernels = {
+    .lanes = kLanes, .signed_activations = kSignedActivations, .run = run};
+
+}  // namespace nibble::quant::NIBBLE_TIER

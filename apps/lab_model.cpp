@@ -1,5 +1,6 @@
 #include "apps/lab_model.h"
 
+#include <algorithm>
 #include <array>
 #include <memory>
 
@@ -35,9 +36,11 @@ int parse_bits(const std::map<std::string, std::string>& metadata, const std::st
   return std::stoi(text);
 }
 
+// Signed codes have at least two bits.
 quant::ActQuantizer input_quantizer(const ModelSpec& spec) {
-  return spec.act_quant == ActQuant::fixed ? quant::Int8ActPerTensorFixedPoint(spec.act_bits)
-                                           : quant::Int8ActPerTensorFloat(spec.act_bits);
+  const int bits = std::max(2, spec.act_bits);
+  return spec.act_quant == ActQuant::fixed ? quant::Int8ActPerTensorFixedPoint(bits)
+                                           : quant::Int8ActPerTensorFloat(bits);
 }
 
 quant::ActQuantizer relu_quantizer(const ModelSpec& spec) {
@@ -99,8 +102,7 @@ void check_widths(const ModelSpec& spec) {
   const int weight = spec.weight_bits, act = spec.act_bits, bias = spec.bias_bits;
   NIBBLE_CHECK((weight >= 1 && weight <= 16) || weight == 32, "--weight-bits ", weight,
                ": expected 1 (binary), 2..16, or 32");
-  NIBBLE_CHECK((act >= 2 && act <= 16) || act == 32, "--act-bits ", act,
-               ": expected 2..16, or 32; the signed input quantizer needs at least 2 bits");
+  NIBBLE_CHECK((act >= 1 && act <= 16) || act == 32, "--act-bits ", act, ": expected 1..16, or 32");
   NIBBLE_CHECK(bias == 0 || bias == 8 || bias == 16 || bias == 32, "--bias-bits ", bias,
                ": expected 8, 16, 32 or none");
   NIBBLE_CHECK(bias == 0 || (weight != 32 && act != 32), "--bias-bits ", bias,

@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
     nibble::bench::register_probe();
     nibble::bench::register_qgemm();
     nibble::bench::register_train_step();
+    nibble::bench::register_int_infer();
     benchmark::AddCustomContext("64 x 255 x 127", std::to_string(nibble::bench::nibble_sum_of_extremes()));
 #if defined(NIBBLE_BENCH_PEERS)
     benchmark::AddCustomContext("64 x 255 x 127 by oneDNN",

@@ -19,6 +19,7 @@ void register_augment();
 void register_probe();
 void register_qgemm();
 void register_train_step();
+void register_int_infer();
 // Peers, under onednn/ and openblas/, when built with NIBBLE_BENCH_PEERS.
 void register_onednn();
 void register_onednn_qgemm();

@@ -158,7 +158,7 @@ struct max_pool2d {
   uint16_t layer;
 };
 
-/* No byte is below 0, which padding counts as. `out` may be `in`, or lie below it, where NAME_infer has them so. */
+/* No byte is below 0, which padding counts as. `out` may be `in`, or lie below it, where $name_infer has them so. */
 static void max_pool2d(const struct max_pool2d *l, const uint8_t *in, uint8_t *out) {
   const struct window *const g = &l->window;
   for (int32_t c = 0; c < l->channels; ++c, in += g->h * g->w)

@@ -1,6 +1,7 @@
 #include "quant/integer/conv_step.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "quant/integer/bounds.h"
@@ -54,6 +55,7 @@ ConvStep::ConvStep(Isa isa, const IntProduct& layer, const Shape& image, const C
   layer_.weight = layer_.weight.contiguous();
   set_terms(image);
   set_weights();
+  set_scales(input);
   const std::int64_t largest_weight = layer_.weight_bits == 1 ? 1 : (1 << (layer_.weight_bits - 1)) - 1;
   pairs_depth_ = size(32767 / std::max<std::int64_t>(1, 2 * largest_stored() * largest_weight));
 }
@@ -127,6 +129,14 @@ void ConvStep::set_weights() {
     }
   }
   first_term_.push_back(offset_.size());
+}
+
+void ConvStep::set_scales(const CodeFormat& input) {
+  const auto largest = static_cast<double>(bounds_of(layer_, input).largest);
+  for (std::size_t k = 0; k < multiplier_.size(); ++k) {
+    scale_.push_back(std::ldexp(multiplier_[k], -shift_[k]));
+    if (largest * multiplier_[k] >= 0x1p53 || largest * scale_.back() >= 0x1p31 - 512) return scale_.clear();
+  }
 }
 
 std::int64_t ConvStep::largest_stored() const { return std::max(std::abs(in_.lo()), std::abs(in_.hi())); }
@@ -230,6 +240,7 @@ WordTile ConvStep::word_tile(const std::int32_t* acc, std::int64_t quad, std::in
           .pool = false,
           .multiplier = multiplier_.data() + 4 * quad,
           .shift = shift_.data() + 4 * quad,
+          .scale = scale_.empty() ? nullptr : scale_.data() + 4 * quad,
           .zero_point = out_.zero_point(),
           .lo = out_.lo(),
           .hi = out_.hi(),

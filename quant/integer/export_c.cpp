@@ -1,13 +1,11 @@
 #include "quant/integer/export_c.h"
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <sstream>
 
 #include "quant/integer/export_c_arena.h"
 #include "quant/integer/export_c_text.h"
-#include "quant/integer/reference.h"
 #include "tensor/check.h"
 
 namespace nibble::quant {
@@ -32,23 +30,6 @@ std::int64_t index_size(const std::string& layer, const char* what, std::int64_t
   NIBBLE_CHECK(value < std::int64_t{1} << 28, "export_c: ", layer, ": ", what, " is ", value,
                ", expected less than 2^28");
   return value;
-}
-
-template <class T>
-void write_array(std::ostream& out, const std::string& declaration, const std::vector<T>& values) {
-  constexpr std::size_t kColumns = 100;
-  out << "static const " << declaration << '[' << values.size() << "] = {";
-  std::size_t column = kColumns;
-  for (const T value : values) {
-    const std::string text = std::to_string(value) + ',';
-    if (column + 1 + text.size() > kColumns) {
-      out << "\n ";
-      column = 1;
-    }
-    out << ' ' << text;
-    column += 1 + text.size();
-  }
-  out << "\n};\n";
 }
 
 int container_bits(int bits) { return bits == 1 ? 1 : bits == 2 ? 2 : bits <= 4 ? 4 : 8; }
@@ -87,7 +68,8 @@ std::string window(const std::string& layer, const Shape& in, const Shape& out, 
 
 class CWriter {
  public:
-  CWriter(const IntModel& model, const std::string& name) : model_(model), name_(name) {
+  CWriter(const IntModel& model, const std::string& name, const std::string& certificate)
+      : model_(model), name_(name), certificate_(certificate) {
     shapes_.push_back(model.input.image);
     formats_.push_back(model.input.format);
     for (const IntLayer& layer : model.layers) {
@@ -101,9 +83,10 @@ class CWriter {
     }
     plan_ = plan_arena(model, shapes_);
     index_size("arena", "its number of bytes", plan_.bytes);
+    index_size("logits", "their number", logits());
   }
 
-  std::string header(const std::string& certificate) const;
+  std::string header() const;
   std::string source(const Tensor& self_test_pixels) const;
 
  private:
@@ -113,7 +96,6 @@ class CWriter {
   void layer(std::ostream&, std::size_t, const IntFlatten&) const {}
   void product(std::ostream& out, std::size_t i, const IntProduct& l, const std::string& indent) const;
   void infer(std::ostream& out) const;
-  void self_test(std::ostream& out, const Tensor& pixels) const;
 
   bool is_last(std::size_t i) const { return i == model_.layers.size(); }
   std::int64_t pixels() const { return shapes_.front().numel(); }
@@ -121,7 +103,7 @@ class CWriter {
   std::string arena(std::size_t i) const { return "codes + " + std::to_string(plan_.offset[i]); }
 
   const IntModel& model_;
-  const std::string name_;
+  const std::string name_, certificate_;
   std::vector<Shape> shapes_;        // of "input" and behind each layer
   std::vector<CodeFormat> formats_;  // likewise
   ArenaPlan plan_;
@@ -129,7 +111,7 @@ class CWriter {
   std::int64_t row_ = 0;  // the longest of a convolution's output
 };
 
-std::string CWriter::header(const std::string& certificate) const {
+std::string CWriter::header() const {
   std::ostringstream out;
   out << "/* An integer network, exported by nibble: " << with_crosses(shapes_.front()) << " pixels, "
       << logits() << " logits. */\n"
@@ -144,7 +126,7 @@ extern "C" {
 
 )"
       << "#define $NAME_PIXELS " << pixels() << "\n#define $NAME_LOGITS " << logits()
-      << "\n#define $NAME_ARENA_BYTES " << plan_.bytes << "\n#define $NAME_CERTIFICATE \"" << certificate
+      << "\n#define $NAME_ARENA_BYTES " << plan_.bytes << "\n#define $NAME_CERTIFICATE \"" << certificate_
       << "\"\n"
       << R"(
 /* Returns the index of the largest logit, the first of equal ones. The arena has $NAME_ARENA_BYTES bytes, at any
@@ -153,7 +135,8 @@ extern "C" {
 int $name_infer(const uint8_t pixels[$NAME_PIXELS], int32_t logits[$NAME_LOGITS], void *arena);
 
 #ifndef $NAME_NO_SELF_TEST
-/* 0, or the number, from 1, of the first test image whose results are wrong. Has an arena of its own. */
+/* 0, or the number, from 1, of the first test image whose results are wrong, or -1 if the constants are not those
+   that were exported. Has an arena of its own. */
 int $name_self_test(void);
 #endif
 
@@ -173,9 +156,11 @@ void $name_trace(int layer, int is_accumulator, int32_t value);
 
 std::string CWriter::source(const Tensor& self_test_pixels) const {
   std::ostringstream out;
-  out << "/* Exported by nibble; $name.h says how to use it. A code is kept as a byte, code - lo, where lo "
-         "is the\n"
-         "   least code of its layer: no byte is negative, whatever the codes are. */\n"
+  out << "/* Exported by nibble" << (certificate_.empty() ? "" : ", certificate " + certificate_)
+      << R"(; $name.h says how to use it.
+   A code is kept as a byte, code - lo, where lo is the least code of its layer: no byte is negative, whatever the
+   codes are. */
+)"
       << "#include \"$name.h\"\n";
   functions(out);
   for (std::size_t i = 1; i < shapes_.size(); ++i) {
@@ -185,7 +170,7 @@ std::string CWriter::source(const Tensor& self_test_pixels) const {
     std::visit([&](const auto& concrete) { layer(out, i, concrete); }, l);
   }
   infer(out);
-  self_test(out, self_test_pixels);
+  out << c_text::self_test(model_, self_test_pixels);
   return c_text::fill_in(out.str(), name_);
 }
 
@@ -224,15 +209,15 @@ void CWriter::product(std::ostream& out, std::size_t i, const IntProduct& l,
 void CWriter::layer(std::ostream& out, std::size_t i, const IntProduct& l) const {
   const std::string name = "layer" + std::to_string(i);
   index_size(l.name, "its number of weights", l.weight.numel());
-  write_array(out, "uint8_t " + name + "_weight", packed_weights(l));
-  write_array(out, "int32_t " + name + "_bias", l.bias);
+  c_text::write_array(out, "uint8_t " + name + "_weight", packed_weights(l));
+  c_text::write_array(out, "int32_t " + name + "_bias", l.bias);
   if (l.is_requantized()) {
     std::vector<std::int32_t> multiplier = l.multiplier, shift = l.shift;
     const std::size_t count = std::max(multiplier.size(), shift.size());
     multiplier.resize(count, multiplier[0]);
     shift.resize(count, shift[0]);
-    write_array(out, "int32_t " + name + "_multiplier", multiplier);
-    write_array(out, "uint8_t " + name + "_shift", shift);
+    c_text::write_array(out, "int32_t " + name + "_multiplier", multiplier);
+    c_text::write_array(out, "uint8_t " + name + "_shift", shift);
   }
   if (l.is_linear()) {
     out << "static const struct product " << name << " = {\n  ";
@@ -260,16 +245,17 @@ void CWriter::infer(std::ostream& out) const {
   std::vector<int> bytes;
   for (const std::int16_t code : model_.input.codes) bytes.push_back(code - model_.input.format.lo);
   out << "\n/* The byte of each pixel. */\n";
-  write_array(out, "uint8_t input", bytes);
+  c_text::write_array(out, "uint8_t input", bytes);
   const auto trace_codes = [&](std::size_t i) {
     out << "  TRACE_CODES(" << i << ", " << arena(i) << ", " << shapes_[i].numel() << ", " << formats_[i].lo
         << ");\n";
   };
-  out << "\nint $name_infer(const uint8_t pixels[$NAME_PIXELS], int32_t logits[$NAME_LOGITS], void *arena) "
-         "{\n"
-         "  uint8_t *const codes = arena;\n"
-         "  int best = 0;\n"
-         "  for (int32_t i = 0; i < $NAME_PIXELS; ++i) codes[i] = input[pixels[i]];\n";
+  out << R"(
+int $name_infer(const uint8_t pixels[$NAME_PIXELS], int32_t logits[$NAME_LOGITS], void *arena) {
+  uint8_t *const codes = arena;
+  int best = 0;
+  for (int32_t i = 0; i < $NAME_PIXELS; ++i) codes[i] = input[pixels[i]];
+)";
   trace_codes(0);
   for (std::size_t i = 1; i < shapes_.size(); ++i) {
     const IntLayer& layer = model_.layers[i - 1];
@@ -282,34 +268,11 @@ void CWriter::infer(std::ostream& out) const {
           << arena(i - 1) << ", " << (is_last(i) ? "0, logits" : arena(i) + ", 0") << ");\n";
     }
   }
-  out << "  for (int i = 1; i < $NAME_LOGITS; ++i)\n"
-         "    if (logits[i] > logits[best]) best = i;\n"
-         "  return best;\n"
-         "}\n";
+  out << R"(  for (int i = 1; i < $NAME_LOGITS; ++i)
+    if (logits[i] > logits[best]) best = i;
+  return best;
 }
-
-void CWriter::self_test(std::ostream& out, const Tensor& pixels) const {
-  const Tensor images = pixels.contiguous();
-  const Tensor expected = run_reference(model_, images).back().codes.contiguous();
-  const auto bytes = images.values<std::uint8_t>();
-  const auto results = expected.values<std::int32_t>();
-  out << "\n#ifndef $NAME_NO_SELF_TEST\n";
-  write_array(out, "uint8_t test_pixels", std::vector<int>(bytes.begin(), bytes.end()));
-  write_array(out, "int32_t test_logits", std::vector<std::int32_t>(results.begin(), results.end()));
-  out << "\nint $name_self_test(void) {\n"
-         "  static uint8_t arena[$NAME_ARENA_BYTES];\n"
-         "  int32_t logits[$NAME_LOGITS];\n"
-         "  for (int i = 0; i < "
-      << images.size(0)
-      << "; ++i) {\n"
-         "    const int32_t *const expected = test_logits + i * $NAME_LOGITS;\n"
-         "    $name_infer(test_pixels + i * $NAME_PIXELS, logits, arena);\n"
-         "    for (int j = 0; j < $NAME_LOGITS; ++j)\n"
-         "      if (logits[j] != expected[j]) return i + 1;\n"
-         "  }\n"
-         "  return 0;\n"
-         "}\n"
-         "#endif\n";
+)";
 }
 
 }  // namespace
@@ -323,8 +286,9 @@ CSources export_c(const IntModel& model, const std::string& name, const Tensor& 
                    self_test_pixels.rank() == 4 && self_test_pixels.size(0) > 0 &&
                    self_test_pixels.shape().erased(0) == model.input.image,
                "export_c: expected uint8 images of shape ", model.input.image, " for the self test");
-  const CWriter writer(model, name);
-  return {writer.header(certificate), writer.source(self_test_pixels)};
+  index_size("self test", "its number of pixels", self_test_pixels.numel());
+  const CWriter writer(model, name, certificate);
+  return {writer.header(), writer.source(self_test_pixels)};
 }
 
 }  // namespace nibble::quant

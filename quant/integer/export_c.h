@@ -16,7 +16,8 @@ struct CSources {
 
 // With NAME for `name` in upper case, the program has
 //   int name_infer(const uint8_t *pixels, int32_t *logits, void *arena)   the class: the first largest logit
-//   int name_self_test(void)   0, or the number, from 1, of the first test image whose results are wrong
+//   int name_self_test(void)   0, or the number, from 1, of the first test image whose results are wrong,
+//                              or -1 if the constants are not those that were exported
 //   NAME_ARENA_BYTES, NAME_PIXELS, NAME_LOGITS, NAME_CERTIFICATE
 // The arena needs no alignment and keeps nothing between calls. -DNAME_NO_SELF_TEST leaves the self test and
 // its images out. With -DNAME_TRACE whoever links it defines

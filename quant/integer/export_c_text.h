@@ -1,9 +1,12 @@
 #pragma once
 
 #include <algorithm>
+#include <ostream>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "quant/integer/model.h"
 #include "tensor/check.h"
 
 // The parts of an exported program that do not depend on the model. Every $name in them becomes its name,
@@ -32,6 +35,27 @@ inline std::string fill_in(std::string_view text, const std::string& name) {
   return result;
 }
 
+template <class T>
+void write_array(std::ostream& out, const std::string& declaration, const std::vector<T>& values) {
+  constexpr std::size_t kColumns = 100;
+  out << "static const " << declaration << '[' << values.size() << "] = {";
+  std::size_t column = kColumns;
+  for (const T value : values) {
+    const std::string text = std::to_string(value) + ',';
+    if (column + 1 + text.size() > kColumns) {
+      out << "\n ";
+      column = 1;
+    }
+    out << ' ' << text;
+    column += 1 + text.size();
+  }
+  out << "\n};\n";
+}
+
+// The function of the self test and its data. pixels: uint8 [n, C, H, W]; layers are called layer1, layer2,
+// ...
+std::string self_test(const IntModel& model, const Tensor& pixels);
+
 inline constexpr const char* kTrace = R"(
 #ifdef $NAME_TRACE
 #define TRACE(layer, is_accumulator, value) $name_trace(layer, is_accumulator, value)
@@ -54,14 +78,14 @@ inline constexpr const char* kProduct = R"(
 /* A convolution or a linear layer: with sum = bias + weights * (codes - their zero point),
    result = clamp(round(sum * multiplier / 2^shift) + zero_point, lo, hi), or the sum itself. */
 struct product {
-  const uint8_t *weight;     /* packed, see weight() */
+  const uint8_t *weight; /* packed, see weight() */
   const int32_t *bias;
-  const int32_t *multiplier; /* one or one a channel, as shift; 0: the results are the sums */
+  const int32_t *multiplier; /* as many as shifts: one, or one per_channel; 0: the results are the sums */
   const uint8_t *shift;
-  int32_t channels, depth;   /* of the output; of the input, that is, of one of its groups */
-  int32_t zero;              /* the byte that stands for 0 in the input */
+  int32_t channels, depth;    /* outputs or planes of them; inputs or planes, those of one group */
+  int32_t zero;               /* the byte of the input that stands for 0 */
   int32_t zero_point, lo, hi; /* of the results: bytes, or logits as they are */
-  int16_t origin;            /* the code of a result of 0 */
+  int16_t origin;             /* the code that a result of 0 stands for */
   uint16_t layer;
   uint8_t bits, per_channel;
 };

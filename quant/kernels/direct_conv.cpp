@@ -1,5 +1,7 @@
 #include "quant/kernels/direct_conv.h"
 
+#include <utility>
+
 #include "quant/kernels/dot4.h"
 
 namespace nibble::quant::NIBBLE_TIER {
@@ -15,17 +17,27 @@ constexpr std::size_t kVectors = 2;
 
 inline VecI weights_of(const std::uint32_t* weight) { return VecI(static_cast<std::int32_t>(*weight)); }
 
+// f(k) for the four channels, and f(v) for the vectors, written out: the sums have to stay in registers.
+template <class F>
+[[gnu::always_inline]] inline void each_channel(F f) {
+  unroll(std::make_index_sequence<kChannels>(), f);
+}
+
 template <std::size_t V>
 struct Sums {
   VecI lanes[kChannels][V];
 
+  template <class F>
+  [[gnu::always_inline]] static void each_vector(F f) {
+    unroll(std::make_index_sequence<V>(), f);
+  }
   [[gnu::always_inline]] void start(const std::int32_t* init) {
-    for (std::size_t k = 0; k < kChannels; ++k)
-      for (std::size_t v = 0; v < V; ++v) lanes[k][v] = VecI(init[k]);
+    each_channel([&](auto k) { each_vector([&](auto v) { lanes[k][v] = VecI(init[k]); }); });
   }
   [[gnu::always_inline]] void store(const DirectConvTile& t, std::size_t x) const {
-    for (std::size_t k = 0; k < kChannels; ++k)
-      for (std::size_t v = 0; v < V; ++v) store_ints(t.acc + k * t.acc_stride + x + v * kLanes, lanes[k][v]);
+    each_channel([&](auto k) {
+      each_vector([&](auto v) { store_ints(t.acc + k * t.acc_stride + x + v * kLanes, lanes[k][v]); });
+    });
   }
 };
 
@@ -38,11 +50,11 @@ template <std::size_t V>
   for (std::size_t i = 0; i < t.terms; ++i, weight += kChannels) {
     const std::uint32_t* const input = t.input + t.offset[i] + x;
     VecI a[V];
-    for (std::size_t v = 0; v < V; ++v) a[v] = load_ints(input + v * kLanes);
-    for (std::size_t k = 0; k < kChannels; ++k) {
+    sums.each_vector([&](auto v) { a[v] = load_ints(input + v * kLanes); });
+    each_channel([&](auto k) {
       const VecI w = weights_of(weight + k);
-      for (std::size_t v = 0; v < V; ++v) sums.lanes[k][v] = dot4(sums.lanes[k][v], a[v], w);
-    }
+      sums.each_vector([&](auto v) { sums.lanes[k][v] = dot4(sums.lanes[k][v], a[v], w); });
+    });
   }
   sums.store(t, x);
 }
@@ -55,13 +67,13 @@ template <std::size_t V>
   for (std::size_t i = 0; i < t.terms;) {
     const std::size_t end = t.terms - i < t.pairs_depth ? t.terms : i + t.pairs_depth;
     VecI few[kChannels];
-    for (VecI& pair : few) pair = VecI(0);
+    each_channel([&](auto k) { few[k] = VecI(0); });
     for (; i < end; ++i) {
       const VecI a = load_ints(t.input + t.offset[i] + x);
-      for (std::size_t k = 0; k < kChannels; ++k)
-        few[k] = add_pairs(few[k], pairs(a, weights_of(t.weight + i * kChannels + k)));
+      each_channel(
+          [&](auto k) { few[k] = add_pairs(few[k], pairs(a, weights_of(t.weight + i * kChannels + k))); });
     }
-    for (std::size_t k = 0; k < kChannels; ++k) sums.lanes[k][0] = widen(sums.lanes[k][0], few[k]);
+    each_channel([&](auto k) { sums.lanes[k][0] = widen(sums.lanes[k][0], few[k]); });
   }
   sums.store(t, x);
 }

@@ -138,7 +138,8 @@ IntModel lab_model(int weight_bits, int act_bits, Rng& rng) {
 
 CodeFormat random_codes(Rng& rng) {
   CodeFormat format = codes(static_cast<int>(between(2, 8, rng)), coin(rng), 1);
-  if (coin(rng)) format.zero_point = static_cast<std::int32_t>(between(format.lo, format.hi - 1, rng));
+  if (coin(rng))
+    format.zero_point = static_cast<std::int32_t>(between(format.lo, (format.lo + format.hi) / 2, rng));
   if (coin(rng)) format.lo = format.zero_point;  // a ReLU
   return format;
 }
@@ -417,7 +418,7 @@ Tensor random_pixels(std::int64_t n, const Shape& image, Rng& rng) {
 // Takes the average of each logit over the images from its bias, else most networks have one answer for all
 // of them.
 void center_logits(IntModel& model, const Tensor& pixels) {
-  const Tensor sums = run_reference(model, pixels).back().accumulators.flatten(2).to(DType::float64);
+  const Tensor sums = run_reference(model, pixels).back().accumulators.to(DType::float64);
   auto& last = std::get<IntProduct>(model.layers.back());
   for (std::int64_t k = 0; k < last.out_channels(); ++k)
     last.bias[static_cast<std::size_t>(k)] -= static_cast<std::int32_t>(mean(sums.select(1, k)).item());

@@ -64,7 +64,7 @@ class Builder {
     const double taps = static_cast<double>(layer.weight.numel() / weight[0]);
     const double spread = std::sqrt(taps) * most * (format_.hi - format_.lo);
     for (std::int64_t k = 0; k < weight[0]; ++k)
-      layer.bias.push_back(between(rng_, static_cast<int>(-spread / 2), static_cast<int>(spread / 2)));
+      layer.bias.push_back(between(rng_, static_cast<int>(-spread / 8), static_cast<int>(spread / 8)));
     const std::int64_t multipliers = per_channel == 0 ? 0 : per_channel == 1 ? weight[0] : 1;
     for (std::int64_t k = 0; k < multipliers; ++k) {
       // Of sums that differ by `spread`, some leave the range.
@@ -349,6 +349,23 @@ TEST_CASE("export_c: a wrong weight or code is seen in its layer's hash, behind 
   mutate("input", 0);
 }
 
+TEST_CASE("export_c: the self test sees wrong constants that no image shows", "[tiers]") {
+  if (!has_compiler()) return;
+  IntModel model = lab_model();
+  model.input.codes.fill(0);
+  for (IntLayer& layer : model.layers)
+    if (auto* const product = std::get_if<IntProduct>(&layer)) product->bias.assign(product->bias.size(), 0);
+  const CSources sources = export_c(model, "net", random_pixels(model, 1, 1), "");
+  const std::string main = "#include \"net.h\"\nint main(void) { return net_self_test() != -1; }\n";
+  for (const char* array : {"layer1_weight", "layer3_multiplier", "layer3_shift", "layer6_weight"}) {
+    INFO(array);
+    Program program;
+    REQUIRE(
+        program.compile({sources.header, with_first_changed(sources.source, array)}, main, "net.c main.c"));
+    CHECK(program.shell("./a.out") == 0);
+  }
+}
+
 TEST_CASE("export_c: the driver wants whole images", "[tiers]") {
   if (!has_compiler()) return;
   const IntModel model = rounding_model();
@@ -371,7 +388,8 @@ TEST_CASE("export_c: weights are packed at their bits, sizes and certificate are
         "#define LAB_1_CERTIFICATE \"c0ffEE\"\n", "int Lab_1_infer(const uint8_t pixels[LAB_1_PIXELS]",
         "int Lab_1_self_test(void);\n"})
     CHECK_THAT(sources.header, Catch::Contains(line));
-  CHECK_THAT(sources.source, Catch::Contains("layer6_weight[3920]"));
+  CHECK_THAT(sources.source,
+             Catch::Contains("certificate c0ffEE;") && Catch::Contains("layer6_weight[3920]"));
   for (const char* word : {"float", "double", "malloc", "memcpy"})
     CHECK_THAT(sources.source, !Catch::Contains(word));
 

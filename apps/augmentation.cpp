@@ -50,4 +50,9 @@ Augmentation augmentation_from_metadata(const std::map<std::string, std::string>
   return parse_rotation(found->second);
 }
 
+data::Augmentation transforms_of(const Augmentation& augmentation) {
+  if (!augmentation.enabled) return {};
+  return {data::RandomHorizontalFlip{1.0}, data::RandomRotation(augmentation.low, augmentation.high)};
+}
+
 }  // namespace nibble

@@ -3,6 +3,8 @@
 #include <map>
 #include <string>
 
+#include "data/augment.h"
+
 namespace nibble {
 
 // What is done to the images of both splits: mirrored, then rotated by an angle drawn from [low, high]
@@ -21,5 +23,8 @@ Augmentation parse_rotation(const std::string& text);
 // notebook's.
 void to_metadata(const Augmentation& augmentation, std::map<std::string, std::string>& metadata);
 Augmentation augmentation_from_metadata(const std::map<std::string, std::string>& metadata);
+
+// The transforms that do it.
+data::Augmentation transforms_of(const Augmentation& augmentation);
 
 }  // namespace nibble

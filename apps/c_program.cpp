@@ -76,16 +76,25 @@ int run_command(const Command& command, const Files& files) {
   return status;
 }
 
+// The first line with an error, not the "In function" that compilers print before; else the first.
+std::string complaint_in(const fs::path& file) {
+  const std::vector<std::byte> bytes = read_file(file);
+  std::istringstream text(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  std::string first, line;
+  while (std::getline(text, line)) {
+    if (line.find("error") != std::string::npos) return line;
+    if (first.empty()) first = line;
+  }
+  return first;
+}
+
 // Throws unless the command ends by itself with a status up to `most`, which is returned.
 int run_checked(const Command& command, const Files& files, int most) {
   const int status = run_command(command, files);
   if (WIFEXITED(status) && WEXITSTATUS(status) <= most) return WEXITSTATUS(status);
-  const std::vector<std::byte> bytes = read_file(files.errors);
-  const std::string complaint(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   const std::string how = WIFEXITED(status) ? fmt::format("exit status {}", WEXITSTATUS(status))
                                             : fmt::format("signal {}", WTERMSIG(status));
-  throw std::runtime_error(
-      fmt::format("{}: {}: {}", text_of(command), how, complaint.substr(0, complaint.find('\n'))));
+  throw std::runtime_error(fmt::format("{}: {}: {}", text_of(command), how, complaint_in(files.errors)));
 }
 
 // From little-endian, as the driver writes on any machine.

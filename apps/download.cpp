@@ -15,9 +15,9 @@
 #include "apps/interrupt.h"
 #include "data/gzip.h"
 #include "data/mnist.h"
-#include "data/sha256.h"
 #include "tensor/atomic_file.h"
 #include "tensor/format_error.h"
+#include "tensor/sha256.h"
 
 extern char** environ;
 
@@ -96,7 +96,7 @@ std::string run_curl(const std::string& url, const std::string& out) {
 // Why what was downloaded is not the file; empty when it is.
 std::string wrong_contents(const std::string& path, const RemoteFile& file) {
   try {
-    return data::sha256(data::gunzip(read_file(path), kMaxBytes)) == file.sha256 ? "" : "wrong SHA-256";
+    return sha256(data::gunzip(read_file(path), kMaxBytes)) == file.sha256 ? "" : "wrong SHA-256";
   } catch (const FormatError& error) {
     return error.what();
   }
@@ -105,7 +105,7 @@ std::string wrong_contents(const std::string& path, const RemoteFile& file) {
 bool present(const fs::path& folder, const RemoteFile& file) {
   std::optional<std::string> hash;
   try {
-    hash = data::sha256(data::read_mnist_file(folder, file.name));
+    hash = sha256(data::read_mnist_file(folder, file.name));
   } catch (const std::system_error& error) {
     if (error.code() == std::errc::no_such_file_or_directory) return false;
     throw;

@@ -22,11 +22,6 @@ constexpr std::int64_t kEvaluationBatch = 64;
       fmt::format("{}: the loss is not a number {} of epoch {}{}", plan.label, where, epoch, kept));
 }
 
-data::Augmentation transforms_of(const Augmentation& augmentation) {
-  if (!augmentation.enabled) return {};
-  return {data::RandomHorizontalFlip{1.0}, data::RandomRotation(augmentation.low, augmentation.high)};
-}
-
 nn::BatchSource source(data::DataLoader::Epoch epoch) {
   return [epoch = std::move(epoch)](nn::Batch& batch) mutable {
     const std::optional<data::Batch> next = epoch.next();

@@ -7,10 +7,14 @@
 #include "apps/cpu_command.h"
 #include "apps/data_command.h"
 #include "apps/eval_command.h"
+#include "apps/export_command.h"
+#include "apps/infer_command.h"
 #include "apps/inspect_command.h"
 #include "apps/interrupt.h"
 #include "apps/lab_command.h"
+#include "apps/lower_command.h"
 #include "apps/profile_command.h"
+#include "apps/prove_command.h"
 #include "apps/ptq_command.h"
 #include "apps/qat_command.h"
 #include "apps/sweep_command.h"
@@ -46,6 +50,10 @@ int main(int argc, char** argv) {
     nibble::add_qat_command(app);
     nibble::add_sweep_command(app);
     nibble::add_inspect_command(app);
+    nibble::add_lower_command(app);
+    nibble::add_prove_command(app);
+    nibble::add_infer_command(app);
+    nibble::add_export_command(app);
     nibble::add_profile_command(app);
     nibble::add_cpu_command(app);
     try {

@@ -83,9 +83,9 @@ void add_bit_options(CLI::App& command, QuantizationOptions& options) {
   command.add_option("--weight-bits", options.weight_bits, "1 (binary), 2..16, or 32 for float (4)")
       ->type_name("N")
       ->check(between(1, 32, "1..16 or 32"));
-  command.add_option("--act-bits", options.act_bits, "2..16, or 32 for float (32)")
+  command.add_option("--act-bits", options.act_bits, "1..16, or 32 for float (32)")
       ->type_name("N")
-      ->check(between(1, 32, "2..16 or 32"));
+      ->check(between(1, 32, "1..16 or 32"));
 }
 
 ModelSpec quantized_spec(const QuantizationOptions& options, bool softmax) {

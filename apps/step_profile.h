@@ -22,7 +22,7 @@ class StepProfile : public OpObserver {
     std::string shapes;  // "64x1x28x28 8x1x3x3 8 -> 64x8x28x28"; empty for marks
     std::string phase;   // "forward", "backward" or "-" for marks
     double seconds = 0;  // over all steps
-    OpCost cost{};         // of one call; zero for marks
+    OpCost cost{};       // of one call; zero for marks
     std::int64_t calls = 0;
   };
 

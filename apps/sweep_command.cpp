@@ -63,7 +63,7 @@ void add_sweep_command(CLI::App& app) {
   add_common_options(*command, options->common);
   add_training_options(*command, options->training);
   command->get_option("--out")->type_name("DIR")->description("Folder for one checkpoint per network");
-  command->add_option("--act-bits", options->act_bits, "Each 2..16, or 32 for float (2,4,8)")
+  command->add_option("--act-bits", options->act_bits, "Each 1..16, or 32 for float (2,4,8)")
       ->type_name("LIST")
       ->delimiter(',');
   command

@@ -8,7 +8,7 @@ install(TARGETS nibble_tensor nibble_autograd nibble_data nibble_nn nibble_quant
 install(EXPORT nibbleTargets NAMESPACE nibble:: DESTINATION ${config_dir})
 foreach(folder tensor autograd data nn quant)
   install(DIRECTORY ${nibble_SOURCE_DIR}/${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/nibble
-          FILES_MATCHING PATTERN "*.h" PATTERN "kernels" EXCLUDE PATTERN "vec.h" EXCLUDE)
+          FILES_MATCHING PATTERN "*.h" PATTERN "kernels" EXCLUDE PATTERN "onnx" EXCLUDE PATTERN "vec.h" EXCLUDE)
 endforeach()
 if(TARGET nibble)
   install(TARGETS nibble RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

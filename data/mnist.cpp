@@ -5,7 +5,7 @@
 
 #include "data/gzip.h"
 #include "data/idx.h"
-#include "data/sha256.h"
+#include "tensor/sha256.h"
 #include "tensor/atomic_file.h"
 #include "tensor/format_error.h"
 

@@ -38,6 +38,7 @@ class Softmax : public Module {
  public:
   explicit Softmax(int dim) : dim_(dim) {}
   Variable forward(const Variable& x) override { return softmax(x, dim_); }
+  int dim() const { return dim_; }
 
  private:
   int dim_;
@@ -47,6 +48,7 @@ class LogSoftmax : public Module {
  public:
   explicit LogSoftmax(int dim) : dim_(dim) {}
   Variable forward(const Variable& x) override { return log_softmax(x, dim_); }
+  int dim() const { return dim_; }
 
  private:
   int dim_;

@@ -80,6 +80,12 @@ std::uint64_t natural(const Json& value, const std::string& what) {
   return value.get<std::uint64_t>();
 }
 
+const StoredType* find_type(std::string_view name) {
+  const auto* const found =
+      std::find_if(std::begin(kTypes), std::end(kTypes), [&](const StoredType& t) { return name == t.name; });
+  return found == std::end(kTypes) ? nullptr : found;
+}
+
 Entry parse_entry(const std::string& key, const Json& value, std::uint64_t data_size) {
   const std::string name = "\"" + shortened(key) + "\"";
   if (!value.is_object() || value.size() != 3 || !value.contains("dtype") || !value.contains("shape") ||
@@ -87,10 +93,7 @@ Entry parse_entry(const std::string& key, const Json& value, std::uint64_t data_
     fail(name + " has not exactly dtype, shape and data_offsets", kPrefix);
 
   const Json& dtype = value["dtype"];
-  const StoredType* type = nullptr;
-  if (dtype.is_string())
-    for (const StoredType& candidate : kTypes)
-      if (dtype.get_ref<const std::string&>() == candidate.name) type = &candidate;
+  const StoredType* const type = dtype.is_string() ? find_type(dtype.get_ref<const std::string&>()) : nullptr;
   if (type == nullptr) fail(name + " has an unknown dtype", kPrefix);
 
   const Json& sizes = value["shape"];
@@ -131,12 +134,12 @@ float half_to_float(std::uint16_t half) {
   return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(magnitude));
 }
 
-Tensor read_tensor(const Entry& entry, const std::byte* data) {
-  Tensor tensor = empty(entry.shape, entry.type->dtype);
-  const std::size_t bytes = static_cast<std::size_t>(entry.end - entry.begin);
+Tensor read_tensor(const StoredTensor& stored) {
+  Tensor tensor = empty(stored.shape, find_type(stored.type)->dtype);
+  const std::size_t bytes = stored.bytes.size();
   if (bytes == 0) return tensor;
-  const std::byte* const source = data + entry.begin;
-  const std::string_view type = entry.type->name;
+  const std::byte* const source = stored.bytes.data();
+  const std::string_view type = stored.type;
   if (type == "F16" || type == "BF16") {
     for (std::size_t i = 0; float& value : tensor.mutable_values<float>()) {
       std::uint16_t bits;
@@ -158,17 +161,19 @@ const char* stored_name(DType dtype) {
 
 }  // namespace
 
-TensorFile parse_safetensors(std::span<const std::byte> bytes) {
+TensorFileView view_safetensors(std::span<const std::byte> bytes) {
   if (bytes.size() < kPrefix) fail("file of " + std::to_string(bytes.size()) + " bytes has no header", 0);
-  const auto starts_with = [&](std::string_view magic) {
-    return std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
-  };
-  if (starts_with("PK\x03\x04") || starts_with("\x80\x02"))
-    fail("this is a PyTorch pickle; convert it with scripts/pth2safetensors.py", 0);
   std::uint64_t header_size = 0;
   std::memcpy(&header_size, bytes.data(), kPrefix);
-  if (header_size > kMaxHeader || header_size > bytes.size() - kPrefix)
+  if (header_size > kMaxHeader || header_size > bytes.size() - kPrefix) {
+    // Their first bytes read as a length; so does an honest header of 640 bytes as the start of a pickle.
+    const auto starts_with = [&](std::string_view magic) {
+      return std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
+    };
+    if (starts_with("PK\x03\x04") || starts_with("\x80\x02"))
+      fail("this is a PyTorch pickle; convert it with scripts/pth2safetensors.py", 0);
     fail("header length " + std::to_string(header_size) + " exceeds the file", 0);
+  }
 
   const char* const text = reinterpret_cast<const char*>(bytes.data()) + kPrefix;
   const Json header = parse_header(text, text + header_size);
@@ -176,7 +181,7 @@ TensorFile parse_safetensors(std::span<const std::byte> bytes) {
 
   const std::uint64_t data_offset = kPrefix + header_size;
   const std::uint64_t data_size = bytes.size() - data_offset;
-  TensorFile file;
+  TensorFileView file;
   std::vector<Entry> entries;
   for (const auto& [key, value] : header.items()) {
     if (key != "__metadata__") {
@@ -205,7 +210,15 @@ TensorFile parse_safetensors(std::span<const std::byte> bytes) {
   if (position != data_size) fail("bytes after the last tensor", data_offset + position);
 
   for (const Entry& entry : entries)
-    file.tensors[entry.name] = read_tensor(entry, bytes.data() + data_offset);
+    file.tensors[entry.name] = {entry.type->name, entry.shape,
+                                bytes.subspan(data_offset + entry.begin, entry.end - entry.begin)};
+  return file;
+}
+
+TensorFile parse_safetensors(std::span<const std::byte> bytes) {
+  TensorFileView view = view_safetensors(bytes);
+  TensorFile file{{}, std::move(view.metadata)};
+  for (const auto& [name, stored] : view.tensors) file.tensors[name] = read_tensor(stored);
   return file;
 }
 

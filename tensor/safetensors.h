@@ -5,6 +5,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tensor/tensor.h"
@@ -18,10 +19,24 @@ struct TensorFile {
   std::map<std::string, std::string> metadata;
 };
 
+// A tensor as it lies in a file.
+struct StoredTensor {
+  std::string_view type;  // "F32", "U8", ... as the format spells it
+  Shape shape;
+  std::span<const std::byte> bytes;  // little-endian, row-major
+};
+
+// The same contents in place: nothing is copied, and the bytes have to outlive it.
+struct TensorFileView {
+  std::map<std::string, StoredTensor> tensors;
+  std::map<std::string, std::string> metadata;
+};
+
 // Format: 8 bytes little-endian header length, JSON header, raw little-endian data
 // (https://github.com/huggingface/safetensors). Throws FormatError, with the offset, on anything malformed:
 // sizes that overflow or point outside, gaps, overlaps, duplicate names, unknown dtypes. Nothing is allocated
 // before the sizes are checked against the span.
+TensorFileView view_safetensors(std::span<const std::byte> bytes);
 TensorFile parse_safetensors(std::span<const std::byte> bytes);
 std::vector<std::byte> serialize_safetensors(const TensorFile& file);
 

@@ -85,7 +85,7 @@ class ConvStep {
   std::vector<std::uint32_t> weight_;                    // [quad][terms][4]
   std::vector<std::size_t> first_term_;                  // [quad + 1]
   std::vector<std::int32_t> init_, multiplier_, shift_;  // [4 * quads]
-  std::vector<double> scale_;                            // the same, or empty: products are not exact in double
+  std::vector<double> scale_;  // the same, or empty: products are not exact in double
   std::size_t pairs_depth_ = 0;
 };
 

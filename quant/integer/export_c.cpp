@@ -203,7 +203,7 @@ void CWriter::product(std::ostream& out, std::size_t i, const IntProduct& l,
         << ", .hi = " << l.out.hi - origin << ",\n"
         << indent;
   out << ".origin = " << origin << ", .layer = " << i << ", .bits = " << container_bits(l.weight_bits)
-      << ", .per_channel = " << per_channel;
+      << ", .per_channel = " << per_channel << ", .is_last = " << is_last(i);
 }
 
 void CWriter::layer(std::ostream& out, std::size_t i, const IntProduct& l) const {
@@ -265,7 +265,7 @@ int $name_infer(const uint8_t pixels[$NAME_PIXELS], int32_t logits[$NAME_LOGITS]
       out << "  max_pool2d(&layer" << i << ", " << arena(i - 1) << ", " << arena(i) << ");\n";
     } else {
       out << (std::get<IntProduct>(layer).is_linear() ? "  linear" : "  conv2d") << "(&layer" << i << ", "
-          << arena(i - 1) << ", " << (is_last(i) ? "0, logits" : arena(i) + ", 0") << ");\n";
+          << arena(i - 1) << ", " << (is_last(i) ? "logits" : arena(i)) << ");\n";
     }
   }
   out << R"(  for (int i = 1; i < $NAME_LOGITS; ++i)

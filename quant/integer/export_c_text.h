@@ -87,7 +87,7 @@ struct product {
   int32_t zero_point, lo, hi; /* of the results: bytes, or logits as they are */
   int16_t origin;             /* the code that a result of 0 stands for */
   uint16_t layer;
-  uint8_t bits, per_channel;
+  uint8_t bits, per_channel, is_last;
 };
 
 /* Weight i, low bits of a byte first: two's complement, or one bit of 0 for -1 and 1 for 1. */
@@ -110,16 +110,15 @@ static int32_t requantize(const struct product *p, int32_t channel, int32_t sum)
   return (int32_t)(result < p->lo ? p->lo : result > p->hi ? p->hi : result);
 }
 
-/* Result i, from the sum of its channel: a logit in the last layer, elsewhere a byte. */
-static void put(const struct product *p, int32_t channel, int32_t sum, int32_t i, uint8_t *out,
-                int32_t *logits) {
+/* Result i of `out`, from the sum of its channel: in the last layer an int32_t, a logit, elsewhere a byte. */
+static void put(const struct product *p, int32_t channel, int32_t sum, int32_t i, void *out) {
   const int32_t result = p->multiplier ? requantize(p, channel, sum) : sum;
   TRACE(p->layer, 1, sum);
   TRACE(p->layer, 0, result + p->origin);
-  if (logits)
-    logits[i] = result;
+  if (p->is_last)
+    ((int32_t *)out)[i] = result;
   else
-    out[i] = (uint8_t)result;
+    ((uint8_t *)out)[i] = (uint8_t)result;
 }
 )";
 
@@ -131,7 +130,7 @@ struct conv2d {
   int32_t per_group; /* output channels */
 };
 
-static void conv2d(const struct conv2d *l, const uint8_t *in, uint8_t *out, int32_t *logits) {
+static void conv2d(const struct conv2d *l, const uint8_t *in, void *out) {
   const struct product *const p = &l->product;
   const struct window *const g = &l->window;
   int32_t sums[longest_row], outputs = 0, first_weight = 0;
@@ -156,7 +155,7 @@ static void conv2d(const struct conv2d *l, const uint8_t *in, uint8_t *out, int3
             for (; x < end; ++x) sums[x] += w * (row[x * g->stride_w + left] - p->zero);
           }
         }
-      for (int32_t x = 0; x < g->out_w; ++x) put(p, k, sums[x], outputs++, out, logits);
+      for (int32_t x = 0; x < g->out_w; ++x) put(p, k, sums[x], outputs++, out);
     }
     first_weight += p->depth * g->kernel_h * g->kernel_w;
   }
@@ -164,12 +163,12 @@ static void conv2d(const struct conv2d *l, const uint8_t *in, uint8_t *out, int3
 )";
 
 inline constexpr const char* kLinear = R"(
-static void linear(const struct product *p, const uint8_t *in, uint8_t *out, int32_t *logits) {
+static void linear(const struct product *p, const uint8_t *in, void *out) {
   int32_t at = 0;
   for (int32_t k = 0; k < p->channels; ++k) {
     int32_t sum = p->bias[k];
     for (int32_t c = 0; c < p->depth; ++c) sum += weight(p, at++) * (in[c] - p->zero);
-    put(p, k, sum, k, out, logits);
+    put(p, k, sum, k, out);
   }
 }
 )";

@@ -150,14 +150,14 @@ class Lowering {
                    .zero_point = 0,
                    .lo = -INT32_MAX,
                    .hi = INT32_MAX,
-                   .scale = format_.scale * product.weight_scale[0]};
+                   .scale = static_cast<float>(format_.scale * product.weight_scale[0])};
     const auto& scales = product.weight_scale;
     if (std::all_of(scales.begin(), scales.end(), [&](double s) { return s == scales[0]; })) return;
     const ProductBounds bounds = bounds_of(product, format_);
     const double largest = *std::max_element(scales.begin(), scales.end());
     const int refinement = std::max(0, 31 - bounds.bits());
     const double unit = std::ldexp(largest, -refinement);
-    product.out.scale = format_.scale * unit;
+    product.out.scale = static_cast<float>(format_.scale * unit);
     for (const double scale : scales) append_multiplier(product, scale / unit);
   }
 

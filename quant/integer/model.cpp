@@ -17,11 +17,14 @@ struct Overloaded : Functions... {
 template <class... Functions>
 Overloaded(Functions...) -> Overloaded<Functions...>;
 
+constexpr std::int64_t kMaxActivations = 1 << 26;  // what follows need not fear for its memory
+
 Shape with_batch(const Shape& image) { return image.inserted(0, 1); }
 
 void check_format(const std::string& where, const CodeFormat& f) {
   NIBBLE_CHECK(f.bit_width >= 1 && f.bit_width <= 8, where, ": codes of ", f.bit_width,
                " bits, expected 1 to 8");
+  NIBBLE_CHECK(f.bit_width > 1 || !f.is_signed, where, ": signed codes of 1 bit, expected at least 2");
   const IntegerRange range = integer_range(f.bit_width, f.is_signed, false);
   NIBBLE_CHECK(f.lo >= range.lo && f.hi <= range.hi && f.lo <= f.hi, where, ": codes from ", f.lo, " to ",
                f.hi, ", expected within ", range.lo, " to ", range.hi);
@@ -131,8 +134,8 @@ std::int64_t logits_of(const IntModel& model) {
 
 void check(const IntModel& model) {
   const IntInput& input = model.input;
-  NIBBLE_CHECK(input.image.rank() == 3 && input.image.numel() > 0, "input: an image of shape ", input.image,
-               ", expected [C, H, W]");
+  NIBBLE_CHECK(input.image.rank() == 3 && input.image.numel() > 0 && input.image.numel() <= kMaxActivations,
+               "input: an image of shape ", input.image, ", expected [C, H, W]");
   check_format("input", input.format);
   for (const std::int16_t code : input.codes)
     NIBBLE_CHECK(code >= input.format.lo && code <= input.format.hi, "input: code ", code,
@@ -151,7 +154,8 @@ void check(const IntModel& model) {
       check_product(*product, format, &layer == &model.layers.back());
     shape = output_shape(layer, shape);
     format = output_format(layer, format);
-    NIBBLE_CHECK(shape.numel() > 0, name_of(layer), ": nothing is left of the image");
+    NIBBLE_CHECK(shape.numel() > 0 && shape.numel() <= kMaxActivations, name_of(layer), ": output has shape ",
+                 shape, ", expected 1 to ", kMaxActivations, " integers");
   }
 }
 

@@ -22,7 +22,7 @@ struct CodeFormat {
   bool is_signed = false;
   std::int32_t zero_point = 0;
   std::int32_t lo = 0, hi = 255;  // what results are clamped to; a ReLU raises lo to the zero point
-  double scale = 1;               // for people and for exports: no integer depends on it
+  float scale = 1;                // for people and for exports: no integer depends on it
 
   friend bool operator==(const CodeFormat&, const CodeFormat&) = default;
 };

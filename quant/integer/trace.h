@@ -17,4 +17,19 @@ struct LayerTrace {
 // Every integer of one evaluation: "input" first, then every layer.
 using IntTrace = std::vector<LayerTrace>;
 
+// The tensors of a trace in order, for whoever treats them alike: "input codes", "conv1 accumulators", "conv1
+// codes" ...
+struct TracedTensor {
+  std::string name;
+  Tensor values;
+};
+inline std::vector<TracedTensor> tensors_of(const IntTrace& trace) {
+  std::vector<TracedTensor> tensors;
+  for (const LayerTrace& layer : trace) {
+    if (layer.accumulators.defined()) tensors.push_back({layer.name + " accumulators", layer.accumulators});
+    tensors.push_back({layer.name + " codes", layer.codes});
+  }
+  return tensors;
+}
+
 }  // namespace nibble::quant

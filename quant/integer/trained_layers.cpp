@@ -102,7 +102,7 @@ CodeFormat format_of(const std::string& name, QuantActivation& activation) {
                     .zero_point = static_cast<std::int32_t>(zero.zero_point()),
                     .lo = static_cast<std::int32_t>(range.lo),
                     .hi = static_cast<std::int32_t>(range.hi),
-                    .scale = zero.scale().value().item()};
+                    .scale = static_cast<float>(zero.scale().value().item())};
   if (is_any<QuantReLU>(&activation)) format.lo = std::max(format.lo, format.zero_point);
   NIBBLE_CHECK(std::isfinite(format.scale) && format.scale > 0, name, ": its scale is ", format.scale,
                ", expected a finite number above 0");
@@ -180,7 +180,7 @@ void fold(IntProduct& product, const std::string& name, const nn::BatchNorm2d& n
     const double slope = gamma[i] / std::sqrt(variance[i] + norm.options().eps);
     NIBBLE_CHECK(std::isfinite(slope) && slope != 0, name, ": channel ", k, " is multiplied by ", slope,
                  ", expected a finite number other than 0: a constant channel has no integer form");
-    const double unit = input.scale * product.weight_scale_of(k);
+    const double unit = double{input.scale} * product.weight_scale_of(k);
     const double shifted = product.bias[i] + rounded(name, "shift", (beta[i] / slope - mean[i]) / unit);
     product.bias[i] = rounded(name, "bias", slope < 0 ? -shifted : shifted);
     if (slope < 0)

@@ -35,7 +35,8 @@ class NetworkExport {
 
   void add(const std::string& name, nn::Module& layer) {
     if (auto* network = exactly<nn::Sequential>(layer)) {
-      for (const auto& [child_name, child] : network->named_children()) add(name + "." + child_name, *child);
+      for (const auto& [child_name, child] : network->named_children())
+        add(detail::concat(name, ".", child_name), *child);
       return;
     }
     try {

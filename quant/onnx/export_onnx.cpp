@@ -135,8 +135,8 @@ class IntegerExport {
       scales.push_back(positive_float(name + ".scale", factor * scale));
     const Shape shape = scales.size() == 1 ? Shape{} : Shape{l.out_channels()};
     std::vector<Value> inputs{codes, graph_.constant(name + ".scale", from_values(shape, scales))};
-    // Zeros go without saying, and for int32 without a zero point; but ONNX Runtime adds a single one to
-    // weights.
+    // ONNX takes a missing zero point for 0. ONNX Runtime puts a single one in the place of one that int8
+    // misses, which does not fit a scale per channel.
     if (type == DType::int8) inputs.push_back(graph_.constant(name + ".zero_point", zeros(shape, type)));
     return graph_.node("DequantizeLinear", name + ".dequantize", inputs, {{"axis", 0}});
   }

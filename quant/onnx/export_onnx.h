@@ -15,8 +15,9 @@ namespace nibble::quant {
 // Output "logits": float32 [batch, classes]. The form is Brevitas' QCDQ: codes of up to 8 bits live in int8
 // or uint8 containers, as QuantizeLinear, Clip where the range is narrower than the container's, and
 // DequantizeLinear; weights are int8 initializers, biases int32 ones, behind DequantizeLinear; convolutions
-// and Gemm between them are in float. Scales are rounded to float32. As its sums are rounded too, a runtime
-// may tell a code near the middle between two from the integer model's.
+// and Gemm between them are in float. An input table that QuantizeLinear would not give is looked up with
+// Gather. Scales are rounded to float32, and so are sums: a runtime may tell a code that lies next to the
+// middle between two from the integer model's.
 std::string export_onnx(const IntModel& model, const std::string& name);
 
 // A float network in evaluation mode, softmax included where it has one. Output "output": float32 [batch,

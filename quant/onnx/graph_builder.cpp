@@ -81,7 +81,7 @@ GraphBuilder::Value GraphBuilder::node(const char* op, const std::string& name,
                                        const std::vector<Value>& inputs,
                                        const std::vector<OnnxAttribute>& attributes) {
   // The suffix keeps a layer apart from an input or output of the graph that is called like it.
-  const Value output = name + ".out";
+  Value output = name + ".out";
   claim(output);
   onnx::NodeProto& node = *model_.mutable_graph()->add_node();
   node.set_op_type(op);

@@ -25,14 +25,14 @@ Outcome run_with(const Workspace& workspace, Arguments arguments, const Argument
 TEST_CASE("every kind of quantized checkpoint evaluates to what its command printed") {
   const Workspace workspace;
   const std::string start = workspace.trained("fp.safetensors"), out = workspace.file("q.safetensors");
-  const Arguments flags =
-      GENERATE(Arguments{}, Arguments{"--act-bits", "4"},
-               Arguments{"--weight-bits", "2", "--act-bits", "2", "--bias-bits", "8"},
-               Arguments{"--weight-bits", "1"}, Arguments{"--weight-bits", "32", "--act-bits", "8"},
-               Arguments{"--weight-quant", "channel-float", "--act-quant", "fixed", "--act-bits", "8",
-                         "--bias-bits", "none"},
-               Arguments{"--weight-quant", "channel-fixed", "--act-bits", "3", "--bias-bits", "32",
-                         "--calibrate-on", "test"});
+  const Arguments flags = GENERATE(
+      Arguments{}, Arguments{"--act-bits", "4"},
+      Arguments{"--weight-bits", "2", "--act-bits", "2", "--bias-bits", "8"}, Arguments{"--weight-bits", "1"},
+      Arguments{"--weight-bits", "1", "--act-bits", "1"}, Arguments{"--weight-bits", "32", "--act-bits", "8"},
+      Arguments{"--weight-quant", "channel-float", "--act-quant", "fixed", "--act-bits", "8", "--bias-bits",
+                "none"},
+      Arguments{"--weight-quant", "channel-fixed", "--act-bits", "3", "--bias-bits", "32", "--calibrate-on",
+                "test"});
   for (const Arguments& command : {Arguments{"ptq"}, Arguments{"qat", "--epochs", "1"}}) {
     Arguments arguments = command;
     arguments.insert(arguments.end(), {"--from", start, "--out", out});
@@ -93,7 +93,7 @@ TEST_CASE("impossible widths and starts are refused in one line") {
   const auto [flags, named] = GENERATE(table<Arguments, std::string>({
       {{"--weight-bits", "0"}, "--weight-bits"},
       {{"--weight-bits", "17"}, "--weight-bits"},
-      {{"--act-bits", "1"}, "--act-bits"},
+      {{"--act-bits", "0"}, "--act-bits"},
       {{"--act-bits", "33"}, "--act-bits"},
       {{"--bias-bits", "7"}, "--bias-bits"},
       {{"--bias-bits", "16"}, "--bias-bits"},

@@ -7,7 +7,7 @@
 
 #include "apps/download.h"
 #include "apps/png.h"
-#include "data/sha256.h"
+#include "tensor/sha256.h"
 #include "tensor/atomic_file.h"
 #include "tests/apps/cli_support.h"
 #include "tests/support/catch.h"
@@ -63,7 +63,7 @@ TEST_CASE("download keeps what has the right hash, tries every mirror, leaves no
   fs::permissions(bin.path() / "curl", fs::perms::owner_all);
   const Path path(bin.path().string());
   const std::string contents = "the images";
-  const RemoteFile file{"t10k-images-idx3-ubyte", data::sha256(std::as_bytes(std::span(contents)))};
+  const RemoteFile file{"t10k-images-idx3-ubyte", sha256(std::as_bytes(std::span(contents)))};
   write_gzip(wrong.path() / (file.name + ".gz"), "something else");
   write_gzip(good.path() / (file.name + ".gz"), contents);
   const std::vector<std::string> mirrors = {empty.path().string() + "/", wrong.path().string() + "/",
@@ -105,7 +105,7 @@ TEST_CASE("data verify prints counts, name and hashes, and refuses what is no da
   CHECK(good.code == 0);
   CHECK(good.out.find("unknown, 30 training and 20 test images") != std::string::npos);
   const std::string name = "t10k-labels-idx1-ubyte";
-  CHECK(good.out.find(data::sha256(read_file(folder.path() / "tiny" / name)) + "  " + name) !=
+  CHECK(good.out.find(sha256(read_file(folder.path() / "tiny" / name)) + "  " + name) !=
         std::string::npos);
 
   fs::resize_file(folder.path() / "tiny" / name, 10);

@@ -5,7 +5,7 @@
 #include "data/gzip.h"
 #include "data/idx.h"
 #include "data/mnist.h"
-#include "data/sha256.h"
+#include "tensor/sha256.h"
 #include "tensor/atomic_file.h"
 #include "tensor/format_error.h"
 #include "tests/support/catch.h"
@@ -74,11 +74,11 @@ class Folder {
 }  // namespace
 
 TEST_CASE("sha256 of the published vectors") {
-  CHECK(data::sha256({}) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-  CHECK(data::sha256(bytes_of("abc")) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  CHECK(data::sha256(bytes_of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq")) ==
+  CHECK(sha256({}) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  CHECK(sha256(bytes_of("abc")) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  CHECK(sha256(bytes_of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq")) ==
         "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-  CHECK(data::sha256(bytes_of(std::string(1000000, 'a'))) ==
+  CHECK(sha256(bytes_of(std::string(1000000, 'a'))) ==
         "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 

@@ -1,5 +1,5 @@
 // node run_ort.mjs MODEL.onnx PIXELS.bin EXPECTED.bin
-// Runs an exported model in ONNX Runtime and compares its answers, the first of the largest outputs, with those expected.
+// Runs an exported model in ONNX Runtime and compares its answers, the first of the largest outputs, with those wanted.
 //   PIXELS.bin    uint8 [n, C, H, W]
 //   EXPECTED.bin  int32 [n, classes], logits; or int32 [n], the answers themselves
 // Exit code 0; 1 when more than 10 of 10,000 answers differ, not counting images with equal best logits; 77 when
@@ -30,7 +30,8 @@ async function main(ort, [modelPath, pixelsPath, expectedPath]) {
   // Without VNNI, the default products of unsigned and signed bytes saturate at 16 bits.
   const session = await ort.InferenceSession.create(modelPath, {extra: {session: {x64quantprecision: '1'}}});
   const input = session.inputMetadata?.[0];
-  if (input === undefined) throw new Error('this onnxruntime-node does not tell the shape of an input; use 1.22 or newer');
+  if (input === undefined)
+    throw new Error('this onnxruntime-node does not tell the shape of inputs; try 1.22 or newer');
   const image = input.shape.slice(1);
   const size = image.reduce((a, b) => a * b, 1);
 

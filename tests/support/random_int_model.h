@@ -27,7 +27,7 @@ class RandomIntModel {
     f.hi = static_cast<std::int32_t>(range.hi);
     if (maybe()) f.zero_point = static_cast<std::int32_t>(between(f.lo, f.hi));
     if (between(0, 3) == 0) f.lo = f.zero_point;
-    f.scale = std::ldexp(1.0 + 0.1 * static_cast<double>(between(0, 9)), static_cast<int>(between(-8, 0)));
+    f.scale = std::ldexp(1.0f + 0.1f * static_cast<float>(between(0, 9)), static_cast<int>(between(-8, 0)));
     return f;
   }
   int bits() {

@@ -1,11 +1,11 @@
-#include "data/sha256.h"
+#include "tensor/sha256.h"
 
 #include <array>
 #include <bit>
 #include <cstdint>
 #include <cstring>
 
-namespace nibble::data {
+namespace nibble {
 namespace {
 
 constexpr std::array<std::uint32_t, 64> kRound = {
@@ -71,4 +71,4 @@ std::string sha256(std::span<const std::byte> bytes) {
   return hex;
 }
 
-}  // namespace nibble::data
+}  // namespace nibble

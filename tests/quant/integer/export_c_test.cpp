@@ -150,9 +150,15 @@ std::vector<IntModel> models() {
           .pool(3, {.stride = 2, .padding = 1})
           .conv({3, 6, 1, 1}, {.stride = 3}, 7, codes(8, true, -128))
           .model(),
-      // No image is left to the pool, and no layer has sums but the last.
-      Builder(4, {2, 5, 5}, codes(3, true, 3))
-          .pool(2, {.stride = 3, .padding = 1, .dilation = 6})
+      // Pools that would spoil their input, once by rows and once by columns; one without a code in its
+      // windows.
+      Builder(4, {2, 5, 6}, codes(3, true, 3))
+          .pool({3, 1}, {.stride = 1, .padding = {1, 0}})
+          .pool({1, 3}, {.stride = 1, .padding = {0, 1}})
+          .pool({1, 3}, {.stride = 1, .padding = {0, 1}})
+          .pool({3, 1}, {.stride = 1, .padding = {1, 0}})
+          .pool(2, {.stride = 1})
+          .pool(2, {.stride = 3, .padding = 1, .dilation = 5})
           .flatten()
           .flatten()
           .linear(1, 5, sums(), kNone)
@@ -177,6 +183,7 @@ IntModel rounding_model() {
   layer.bias.assign(12, 0);
   layer.shift = {0, 1, 29, 30, 31, 32, 33, 34, 60, 61, 62, 62};
   layer.multiplier.assign(12, 1 << 30);
+  layer.multiplier[0] = (1 << 30) + 1;
   layer.multiplier[1] = layer.multiplier[11] = 2147483647;
   layer.bias[9] = 1 << 30, layer.bias[10] = -(1 << 30), layer.bias[11] = 2147483647 - 8;
   layer.out.zero_point = -5;

@@ -1,0 +1,81 @@
+#include "quant/integer/model_file.h"
+
+#include <algorithm>
+
+#include "quant/integer/reference.h"
+#include "tensor/format_error.h"
+#include "tensor/safetensors.h"
+#include "tests/support/catch.h"
+#include "tests/support/random_int_model.h"
+#include "tests/support/traces.h"
+
+namespace nibble::quant {
+namespace {
+
+using test::RandomIntModel;
+
+TEST_CASE("a model comes back from its file as it was, and is written the same again") {
+  for (int i = 0; i < 100; ++i) {
+    CAPTURE(i);
+    RandomIntModel random(static_cast<std::uint64_t>(i));
+    const IntModel model = random.model();
+    const std::vector<std::byte> bytes = serialize_nbq(model);
+    const IntModel back = parse_nbq(bytes);
+    REQUIRE(serialize_nbq(back) == bytes);
+    REQUIRE(sha256_of(back) == sha256_of(model));
+    const Tensor pixels = random.pixels(model.input.image, 2);
+    REQUIRE(test::first_difference(run_reference(model, pixels), run_reference(back, pixels)) == "");
+  }
+}
+
+TEST_CASE("a file that is not what it says is refused") {
+  RandomIntModel random(3);
+  const IntModel model = random.model();
+  const std::vector<std::byte> good = serialize_nbq(model);
+  SECTION("every single damaged byte") {
+    for (std::size_t i = 0; i < good.size(); ++i) {
+      std::vector<std::byte> bad = good;
+      bad[i] ^= std::byte{0x10};
+      CAPTURE(i);
+      // A blank of the header may become another: then it is the same model.
+      try {
+        const IntModel read = parse_nbq(bad);
+        REQUIRE(serialize_nbq(read) == good);
+      } catch (const FormatError&) {
+      } catch (const std::invalid_argument&) {
+      }
+    }
+  }
+  SECTION("every length") {
+    for (std::size_t n = 0; n < good.size(); ++n) {
+      CAPTURE(n);
+      REQUIRE_THROWS_AS(parse_nbq(std::span(good).first(n)), FormatError);
+    }
+  }
+  SECTION("a checkpoint") {
+    const auto bytes = serialize_safetensors({{{"conv1.weight", zeros({1})}}, {{"model", "lab-cnn"}}});
+    REQUIRE_THROWS_WITH(parse_nbq(bytes), Catch::Contains("not an integer model"));
+  }
+}
+
+TEST_CASE("a model whose sums could leave int32 is refused by name") {
+  RandomIntModel random(5);
+  IntModel model;
+  random.set_input(model, {1, 1, 1});
+  model.input.format = {};
+  std::fill(model.input.codes.begin(), model.input.codes.end(), std::int16_t{255});
+  model.layers.push_back(IntFlatten{"flatten"});
+  IntProduct linear = random.product("fc9", {1, 1}, model.input.format);
+  linear.weight_bits = 8;
+  linear.bias_bits = 32;
+  linear.weight = full({1, 1}, 127, DType::int8);
+  linear.bias = {INT32_MAX - 255 * 127};
+  linear.weight_scale = {1};
+  model.layers.push_back(linear);
+  REQUIRE_NOTHROW(check(model));
+  ++std::get<IntProduct>(model.layers[1]).bias[0];
+  REQUIRE_THROWS_WITH(check(model), Catch::Contains("fc9: sums need 33 bits at worst"));
+}
+
+}  // namespace
+}  // namespace nibble::quant

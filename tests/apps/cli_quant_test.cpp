@@ -130,7 +130,7 @@ TEST_CASE("sweep trains one network for each pair of widths") {
       CHECK(run.spec.bias_bits == 16);
     }
   }
-  check_fails(workspace.run({"sweep", "--from", start, "--act-bits", "2,1"}), "--act-bits");
+  check_fails(workspace.run({"sweep", "--from", start, "--act-bits", "2,0"}), "--act-bits");
 }
 
 TEST_CASE("inspect shows weights, codes, scale and differences") {

@@ -47,7 +47,7 @@ Tensor requantized(const IntProduct& l, const Tensor& sums) {
   for (std::size_t i = 0; i < from.size(); ++i) {
     const std::int64_t k = static_cast<std::int64_t>(i) / inner % channels;
     const long double product = static_cast<long double>(from[i]) * l.multiplier_of(k);
-    const long double code = std::nearbyint(std::ldexp(product, -l.shift_of(k))) + l.out.zero_point;
+    const long double code = std::rint(std::ldexp(product, -l.shift_of(k))) + l.out.zero_point;
     to[i] = static_cast<std::int32_t>(
         std::clamp(code, static_cast<long double>(l.out.lo), static_cast<long double>(l.out.hi)));
   }

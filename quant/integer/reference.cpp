@@ -38,6 +38,7 @@ Tensor each_output(const Tensor& x, const IntLayer& layer, F f) {
 LayerTrace run(const IntProduct& l, const Tensor& input, const CodeFormat& format) {
   const Images x(input);
   const Tensor weight = l.weight.contiguous();
+  const std::int8_t* const w = weight.data<std::int8_t>();
   const std::int64_t rows = out_size(weight, 2), cols = out_size(weight, 3), depth = weight.size(1);
   const std::int64_t per_group = l.out_channels() / l.options.groups;
   const Tensor sums =
@@ -51,8 +52,7 @@ LayerTrace run(const IntProduct& l, const Tensor& input, const CodeFormat& forma
                   at * l.options.stride.w + s * l.options.dilation.w - l.options.padding.w;
               if (!x.contains(yy, xx)) continue;  // the zero point, a true zero
               const std::int64_t code = x(n, k / per_group * depth + c, yy, xx);
-              acc += (code - format.zero_point) *
-                     weight.data<std::int8_t>()[((k * depth + c) * rows + r) * cols + s];
+              acc += (code - format.zero_point) * w[((k * depth + c) * rows + r) * cols + s];
             }
         return static_cast<std::int32_t>(acc);
       });

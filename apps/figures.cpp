@@ -34,6 +34,59 @@ std::vector<Curve> curves_of(const LabResults& results) {
   return curves;
 }
 
+bool is_of_sweep(const RunRecord& run) { return run.name == "fp32-e6" || run.name.rfind("sweep-", 0) == 0; }
+
+// Networks by accuracy and what it costs.
+struct Scatter {
+  struct Point {
+    const RunRecord* run;
+    double cost;
+  };
+  const char *title, *cost;
+  std::vector<Point> points;
+  std::vector<std::string> front;  // names of the points that are joined, by rising cost
+};
+
+void draw(const std::filesystem::path& path, const Scatter& scatter) {
+  Canvas canvas(1040, 640);
+  if (scatter.points.empty()) return canvas.save(path);
+  double low = 1, high = 0, least = 1e30, most = 0;
+  for (const auto& [run, cost] : scatter.points) {
+    low = std::min(low, run->accuracy_ci95()[0]);
+    high = std::max(high, run->accuracy_ci95()[1]);
+    least = std::min(least, cost);
+    most = std::max(most, cost);
+  }
+  Chart chart(canvas, {10, 6, 1030, 634}, scatter.title,
+              {.title = scatter.cost, .low = least, .high = most * 1.04, .log2 = true},
+              {"test accuracy", low, high});
+  const auto& names = scatter.front;
+  Points front;
+  for (const std::string& name : names)
+    for (const auto& [run, cost] : scatter.points)
+      if (run->name == name) front.emplace_back(cost, run->accuracy());
+  chart.polyline(front, colors::vermilion, true, false);
+  std::vector<Chart::Label> labels;
+  for (const auto& [run, cost] : scatter.points) {
+    const bool best = std::find(names.begin(), names.end(), run->name) != names.end();
+    const Color color = best ? colors::vermilion : colors::blue;
+    const auto [from, to] = run->accuracy_ci95();
+    chart.error_bar(cost, from, to, color);
+    chart.point(cost, run->accuracy(), color, best ? 5.5 : 4.5);
+    labels.push_back(
+        {cost, run->accuracy(), from, to,
+         run->weight_bits == 32 ? "(32, 32) float" : fmt::format("({}, {})", run->act_bits, run->weight_bits),
+         best ? colors::vermilion : colors::black});
+  }
+  chart.label(labels);
+  if (front.empty())
+    chart.legend({{"bars: 95 % interval", colors::blue}}, Chart::Corner::bottom_right);
+  else
+    chart.legend({{"Pareto front", colors::vermilion, true}, {"bars: 95 % interval", colors::blue}},
+                 Chart::Corner::bottom_right);
+  canvas.save(path);
+}
+
 }  // namespace
 
 void draw_curves(const std::filesystem::path& path, const LabResults& results) {
@@ -110,44 +163,26 @@ void draw_weights(const std::filesystem::path& path, const LabResults& results) 
 }
 
 void draw_sweep(const std::filesystem::path& path, const LabResults& results) {
-  std::vector<const RunRecord*> runs;
+  Scatter scatter{"Memory against accuracy, points labelled (activation bits, weight bits)",
+                  "weights and activations, KiB",
+                  {},
+                  results.pareto()};
   for (const RunRecord& run : results.runs)
-    if (run.name == "fp32-e6" || run.name.rfind("sweep-", 0) == 0) runs.push_back(&run);
-  Canvas canvas(1040, 640);
-  if (runs.empty()) return canvas.save(path);
-  const auto kib = [](const RunRecord& run) { return run.total_bytes() / 1024; };
-  double low = 1, high = 0, narrowest = 1e30, widest = 0;
-  for (const RunRecord* run : runs) {
-    low = std::min(low, run->accuracy_ci95()[0]);
-    high = std::max(high, run->accuracy_ci95()[1]);
-    narrowest = std::min(narrowest, kib(*run));
-    widest = std::max(widest, kib(*run));
+    if (is_of_sweep(run)) scatter.points.push_back({&run, run.total_bytes() / 1024});
+  draw(path, scatter);
+}
+
+void draw_sweep_time(const std::filesystem::path& path, const LabResults& results) {
+  Scatter scatter{"Time against accuracy, points labelled (activation bits, weight bits)",
+                  "microseconds an image, one thread",
+                  {},
+                  {}};
+  for (const RunRecord& run : results.runs) {
+    if (run.integers) scatter.points.push_back({&run, run.integers->microseconds()});
+    if (run.name == "fp32-e6" && results.integers && results.integers->float_images_per_second > 0)
+      scatter.points.push_back({&run, 1e6 / results.integers->float_images_per_second});
   }
-  Chart chart(
-      canvas, {10, 6, 1030, 634}, "Memory against accuracy, points labelled (activation bits, weight bits)",
-      {.title = "weights and activations, KiB", .low = narrowest, .high = widest * 1.04, .log2 = true},
-      {"test accuracy", low, high});
-  Points front;
-  std::vector<Chart::Label> labels;
-  const auto names = results.pareto();
-  for (const std::string& name : names)
-    front.emplace_back(kib(*results.find(name)), results.find(name)->accuracy());
-  chart.polyline(front, colors::vermilion, true, false);
-  for (const RunRecord* run : runs) {
-    const bool best = std::find(names.begin(), names.end(), run->name) != names.end();
-    const Color color = best ? colors::vermilion : colors::blue;
-    const auto [from, to] = run->accuracy_ci95();
-    chart.error_bar(kib(*run), from, to, color);
-    chart.point(kib(*run), run->accuracy(), color, best ? 5.5 : 4.5);
-    labels.push_back(
-        {kib(*run), run->accuracy(), from, to,
-         run->weight_bits == 32 ? "(32, 32) float" : fmt::format("({}, {})", run->act_bits, run->weight_bits),
-         best ? colors::vermilion : colors::black});
-  }
-  chart.label(labels);
-  chart.legend({{"Pareto front", colors::vermilion, true}, {"bars: 95 % interval", colors::blue}},
-               Chart::Corner::bottom_right);
-  canvas.save(path);
+  draw(path, scatter);
 }
 
 }  // namespace nibble

@@ -15,5 +15,8 @@ void draw_weights(const std::filesystem::path& path, const LabResults& results);
 // Memory against accuracy of the sweep and the float network: every point labelled (a, w), 95 % intervals,
 // Pareto front.
 void draw_sweep(const std::filesystem::path& path, const LabResults& results);
+// What the networks of the sweep take in integers, and the float network; needs results.integers for the
+// latter.
+void draw_sweep_time(const std::filesystem::path& path, const LabResults& results);
 
 }  // namespace nibble

@@ -5,19 +5,23 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "apps/activation_demo.h"
 #include "apps/experiment.h"
+#include "apps/integer_network.h"
 #include "apps/lab_results.h"
 #include "apps/output_file.h"
 #include "apps/print_result.h"
+#include "apps/proof.h"
 #include "apps/quantize.h"
 #include "apps/report.h"
 #include "nn/state_dict.h"
 #include "quant/inspect.h"
+#include "quant/integer/model_file.h"
 #include "tensor/parallel.h"
 #include "tensor/simd/isa.h"
 
@@ -34,6 +38,7 @@ class Lab {
   void demonstrate();
   void sweep();
   void name_best();
+  void run_integers(const std::string& name);
   const LabResults& results() const { return results_; }
 
  private:
@@ -45,6 +50,10 @@ class Lab {
   }
   ModelSpec spec(int weight_bits, int act_bits, bool softmax) const;
   void train(const std::string& name, Run& run);
+  void train_and_lower(const std::string& name, int weight_bits, int act_bits);
+  static IntegerRecord measure(const quant::IntModel& model, const RawImages& images);
+  static double measure_float(Run& run, const RawImages& images);
+  const RawImages& raw_test_images_of(const Run& run);
   void record(const std::string& name, Run& run, const nn::Evaluation& test, Clock::time_point begin,
               const std::vector<EpochResult>& epochs);
 
@@ -52,6 +61,7 @@ class Lab {
   std::filesystem::path out_;
   Experiment experiment_;
   LabResults results_;
+  std::optional<RawImages> test_images_;
 };
 
 Lab::Lab(const LabOptions& options)
@@ -136,7 +146,61 @@ void Lab::sweep() {
   for (int act_bits : {2, 4, 8})
     for (int weight_bits : {2, 4, 8})
       if (!options_.quick || act_bits == weight_bits)
-        train_quantized(fmt::format("sweep-a{}w{}", act_bits, weight_bits), "fp32-e3", weight_bits, act_bits);
+        train_and_lower(fmt::format("sweep-a{}w{}", act_bits, weight_bits), weight_bits, act_bits);
+}
+
+void Lab::train_and_lower(const std::string& name, int weight_bits, int act_bits) {
+  train_quantized(name, "fp32-e3", weight_bits, act_bits);
+  Run run = load(name);
+  results_.runs.back().integers = measure(lower_checkpoint(file(name), run), raw_test_images_of(run));
+}
+
+IntegerRecord Lab::measure(const quant::IntModel& model, const RawImages& images) {
+  const OneThread on_this_thread;  // speeds of one core compare better
+  const IntegerEvaluation test = evaluate(quant::IntEngine(model), images);
+  return {static_cast<std::int64_t>(quant::serialize_nbq(model).size()), test.correct, test.samples,
+          test.images_per_second};
+}
+
+double Lab::measure_float(Run& run, const RawImages& images) {
+  const OneThread on_this_thread;
+  return float_images_per_second(run.model, images);
+}
+
+// The images of the lab's own evaluations, as pixels.
+const RawImages& Lab::raw_test_images_of(const Run& run) {
+  if (!test_images_) test_images_ = raw_test_images(options_.common, run.augmentation);
+  return *test_images_;
+}
+
+void Lab::run_integers(const std::string& name) {
+  Run run = load(name), in_float = load("fp32-e6");
+  const quant::IntModel model = lower_checkpoint(file(name), run);
+  const RawImages& images = raw_test_images_of(run);
+  IntegerNetwork network;
+  network.of = name;
+  network.model_file = "int-w4a4b16.nbq";
+  quant::save_nbq(out_ / network.model_file, model);
+  network.record = measure(model, images);
+  for (const auto& [parameter, value] : in_float.model.named_parameters())
+    network.float_bytes += value.value().numel() * static_cast<std::int64_t>(sizeof(float));
+  network.float_images_per_second = measure_float(in_float, images);
+  const Proof proof = prove(model, &run.model, images);
+  network.certificate = proof.certificate;
+  network.green = proof.is_green();
+  for (const Producer& producer : proof.producers) {
+    if (!producer.skipped.empty()) continue;
+    network.compared.push_back(producer.name);
+    network.integers += producer.integers;
+  }
+  network.differing_per_million = proof.fake_quant->per_million();
+  network.changed_answers = proof.fake_quant->changed_answers;
+  fmt::print(
+      "  {:20} accuracy {:.4f}  {:.2f} KiB  {:.0f} images/s, {:.2f} times float32; certificate {}: {:.16}\n",
+      "int-w4a4b16", network.record.accuracy(), static_cast<double>(network.record.file_bytes) / 1024,
+      network.record.images_per_second, network.speedup(), network.green ? "green" : "red",
+      network.certificate);
+  results_.integers = std::move(network);
 }
 
 void Lab::name_best() {
@@ -177,7 +241,7 @@ void Lab::record(const std::string& name, Run& run, const nn::Evaluation& test, 
 }
 
 void announce(int stage, const char* what) {
-  fmt::print("{}/8 {}\n", stage, what);
+  fmt::print("{}/9 {}\n", stage, what);
   std::fflush(stdout);
 }
 
@@ -209,6 +273,8 @@ void run_lab(const LabOptions& given) {
   announce(8, "Loss on the logits: what the softmax inside the network costs");
   lab.train_float("-logits");
   lab.train_quantized("qat-w4a4b16-logits", "fp32-e3-logits", 4, 4);
+  announce(9, "The W4A4B16 network in integers, proved equal on every tier");
+  lab.run_integers("qat-w4a4b16");
   write_results(out / "results.json", lab.results());
   write_report(out, lab.results());
   fmt::print("{}: report.md, figures, results.json, one checkpoint per run\n", out.string());

@@ -44,8 +44,33 @@ std::vector<std::string> LabResults::pareto() const {
   return front;
 }
 
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json json_of(const IntegerRecord& integers) {
+  return {{"file_bytes", integers.file_bytes},
+          {"test_accuracy", integers.accuracy()},
+          {"images_per_second", integers.images_per_second}};
+}
+
+Json json_of(const IntegerNetwork& network) {
+  Json json = json_of(network.record);
+  json["of"] = network.of;
+  json["model_file"] = network.model_file;
+  json["float_file_bytes"] = network.float_bytes;
+  json["fp32_images_per_second"] = network.float_images_per_second;
+  json["speedup_vs_fp32"] = network.speedup();
+  json["certificate"] = network.certificate;
+  json["green"] = network.green;
+  json["fake_quant_differing_per_million"] = network.differing_per_million;
+  json["fake_quant_changed_answers"] = network.changed_answers;
+  return json;
+}
+
+}  // namespace
+
 void write_results(const std::filesystem::path& path, const LabResults& results) {
-  using Json = nlohmann::ordered_json;
   Json runs = Json::array();
   for (const RunRecord& run : results.runs) {
     Json history = Json::array();
@@ -70,14 +95,16 @@ void write_results(const std::filesystem::path& path, const LabResults& results)
                     {"distinct_codes", run.distinct_codes},
                     {"history", history},
                     {"model_file", run.model_file}});
+    if (run.integers) runs.back()["integers"] = json_of(*run.integers);
   }
-  const Json document = {{"schema", 1},
-                         {"dataset", {{"name", results.dataset}, {"sha256", results.sha256}}},
-                         {"seed", results.seed},
-                         {"threads", results.threads},
-                         {"isa", results.isa},
-                         {"runs", runs},
-                         {"pareto", results.pareto()}};
+  Json document = {{"schema", 1},
+                   {"dataset", {{"name", results.dataset}, {"sha256", results.sha256}}},
+                   {"seed", results.seed},
+                   {"threads", results.threads},
+                   {"isa", results.isa},
+                   {"runs", runs},
+                   {"pareto", results.pareto()}};
+  if (results.integers) document["int-w4a4b16"] = json_of(*results.integers);
   const std::string text = document.dump(2) + "\n";
   write_file_atomically(path, std::as_bytes(std::span(text)));
 }

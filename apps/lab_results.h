@@ -15,6 +15,18 @@ struct EpochRecord {
   double train_loss, train_accuracy, test_loss, test_accuracy;
 };
 
+// A quantized network lowered to integers (quant/integer/lowering.h) and run as such on the test images.
+struct IntegerRecord {
+  std::int64_t file_bytes = 0;  // of its .nbq file
+  std::int64_t correct = 0, samples = 0;
+  double images_per_second = 0;  // on one thread
+
+  double accuracy() const {
+    return samples > 0 ? static_cast<double>(correct) / static_cast<double>(samples) : 0;
+  }
+  double microseconds() const { return images_per_second > 0 ? 1e6 / images_per_second : 0; }
+};
+
 // One network of the lab. 32 bits: not quantized.
 struct RunRecord {
   std::string name;  // "fp32-e3" ...
@@ -28,6 +40,7 @@ struct RunRecord {
   std::map<std::string, std::int64_t> distinct_codes;  // of the weights, by layer
   std::vector<EpochRecord> history;                    // of this run alone
   std::string model_file;                              // relative to the results
+  std::optional<IntegerRecord> integers;               // of the sweep's networks
 
   double accuracy() const {
     return samples > 0 ? static_cast<double>(correct) / static_cast<double>(samples) : 0;
@@ -64,6 +77,24 @@ struct DemoRecord {
   std::vector<std::int32_t> codes;
 };
 
+// The integer model at the end of the lab, beside the float network it replaces.
+struct IntegerNetwork {
+  std::string of, model_file;  // name of the run that was lowered; file relative to the results
+  IntegerRecord record;
+  std::int64_t float_bytes = 0;  // of the float network's parameters
+  double float_images_per_second = 0;
+  std::string certificate;
+  bool green = false;
+  std::vector<std::string> compared;  // what computes the same integers: "tier avx2", "C program" ...
+  std::int64_t integers = 0;          // compared, in all
+  double differing_per_million = 0;   // codes of float fake quantization
+  std::int64_t changed_answers = 0;
+
+  double speedup() const {
+    return float_images_per_second > 0 ? record.images_per_second / float_images_per_second : 0;
+  }
+};
+
 struct LabResults {
   std::string dataset;                        // "MNIST" only when its hashes are MNIST's
   std::map<std::string, std::string> sha256;  // of the decompressed files
@@ -75,6 +106,7 @@ struct LabResults {
   std::vector<RunRecord> runs;
   std::vector<MemoryRow> memory;  // of the float network: what the ledger counts
   PtqRecord ptq;
+  std::optional<IntegerNetwork> integers;
   DemoRecord demo;
 
   const RunRecord* find(const std::string& name) const;

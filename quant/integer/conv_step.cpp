@@ -263,28 +263,23 @@ void ConvStep::run(const void* input, std::byte* scratch, std::uint32_t* out,
   });
 }
 
-void ConvStep::run_sums(const void* input, std::byte* scratch, std::int32_t* sums) const {
+void ConvStep::run_unfused(const void* input, std::byte* scratch, std::int32_t* sums,
+                           std::int32_t* codes) const {
+  std::vector<std::uint32_t> words(codes == nullptr ? 0 : size(band_rows() * out_width_));
   for_each_quad(input, scratch, [&](const std::int32_t* acc, std::int64_t quad, Band band) {
     const std::int64_t channels = std::min<std::int64_t>(4, layer_.out_channels() - 4 * quad);
-    for (std::int64_t k = 0; k < channels; ++k)
+    const auto at = [&](std::int64_t k) { return ((4 * quad + k) * out_height_ + band.y) * out_width_; };
+    for (std::int64_t k = 0; sums != nullptr && k < channels; ++k)
       for (std::int64_t r = 0; r < band.rows; ++r)
-        std::copy_n(acc + k * channel_stride() + r * pitch_, out_width_,
-                    sums + ((4 * quad + k) * out_height_ + band.y + r) * out_width_);
-  });
-}
-
-void ConvStep::run_codes(const void* input, std::byte* scratch, std::int32_t* codes) const {
-  std::vector<std::uint32_t> words(size(band_rows() * out_width_));
-  for_each_quad(input, scratch, [&](const std::int32_t* acc, std::int64_t quad, Band band) {
+        std::copy_n(acc + k * channel_stride() + r * pitch_, out_width_, sums + at(k) + r * out_width_);
+    if (codes == nullptr) return;
     WordTile tile = word_tile(acc, quad, band.rows);
     tile.out = words.data();
     tile.out_pitch = size(out_width_);
     requantize_.run(tile);
-    const std::int64_t channels = std::min<std::int64_t>(4, layer_.out_channels() - 4 * quad);
-    const std::int64_t positions = band.rows * out_width_;
     for (std::int64_t k = 0; k < channels; ++k)
-      for (std::int64_t i = 0; i < positions; ++i)
-        codes[((4 * quad + k) * out_height_ + band.y) * out_width_ + i] =
+      for (std::int64_t i = 0; i < band.rows * out_width_; ++i)
+        codes[at(k) + i] =
             out_.code(static_cast<std::uint8_t>(words[size(i)] >> (8 * k)), kernels_.signed_activations);
   });
 }

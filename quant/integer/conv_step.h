@@ -50,10 +50,8 @@ class ConvStep {
 
   // Codes as words at `out`, from its first pixel. Layers without requantization have sums only.
   void run(const void* input, std::byte* scratch, std::uint32_t* out, const PlaneLayout& layout) const;
-  // The sums [K][out_height][out_width], with bias.
-  void run_sums(const void* input, std::byte* scratch, std::int32_t* sums) const;
-  // Codes that are not pooled, like the sums, as int32; for traces.
-  void run_codes(const void* input, std::byte* scratch, std::int32_t* codes) const;
+  // The sums, with bias, and the codes, not pooled, as int32 [K][out_height][out_width]; nullptr: not wanted.
+  void run_unfused(const void* input, std::byte* scratch, std::int32_t* sums, std::int32_t* codes) const;
 
  private:
   struct Band {

@@ -102,8 +102,9 @@ IntTrace IntEngine::trace(const Tensor& pixels) const {
       const std::uint8_t* const from = plan.places[s].at(arena, 0);
       const bool is_last = s + 1 == plan.places.size();
       if (conv != nullptr) {
-        conv->run_sums(from, scratch, writer.accumulators(layer, i));
-        if (conv->pool2()) conv->run_codes(from, scratch, writer.codes(layer++, i));
+        conv->run_unfused(from, scratch, writer.accumulators(layer, i),
+                          conv->pool2() ? writer.codes(layer, i) : nullptr);
+        layer += conv->pool2();
       }
       plan.run_image_step(s, arena, 0, writer.codes(layer, i));
       if (!is_last)

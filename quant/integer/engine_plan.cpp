@@ -189,8 +189,8 @@ void IntEngine::Plan::run_image_step(std::size_t s, std::byte* arena, std::int64
   const std::uint8_t* const from = places[s].at(arena, 0);
   if (s + 1 == places.size()) {  // its sums or codes are the logits
     const auto& conv = std::get<ConvStep>(steps[s]);
-    if (conv.layer().out.bit_width <= 8) return conv.run_codes(from, arena + scratch, logits);
-    conv.run_sums(from, arena + scratch, logits);
+    if (conv.layer().out.bit_width <= 8) return conv.run_unfused(from, arena + scratch, nullptr, logits);
+    conv.run_unfused(from, arena + scratch, logits, nullptr);
     return rescale(conv.layer(), logits, classes / conv.layer().out_channels(), 1);
   }
   const Place& to = places[s + 1];

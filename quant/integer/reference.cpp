@@ -44,12 +44,12 @@ LayerTrace run(const IntProduct& l, const Tensor& input, const CodeFormat& forma
   const Tensor sums =
       each_output(input, l, [&](std::int64_t n, std::int64_t k, std::int64_t y, std::int64_t at) {
         std::int64_t acc = l.bias[static_cast<std::size_t>(k)];
+        const std::int64_t row = y * l.options.stride.h - l.options.padding.h;
+        const std::int64_t col = at * l.options.stride.w - l.options.padding.w;
         for (std::int64_t c = 0; c < depth; ++c)
           for (std::int64_t r = 0; r < rows; ++r)
             for (std::int64_t s = 0; s < cols; ++s) {
-              const std::int64_t yy = y * l.options.stride.h + r * l.options.dilation.h - l.options.padding.h;
-              const std::int64_t xx =
-                  at * l.options.stride.w + s * l.options.dilation.w - l.options.padding.w;
+              const std::int64_t yy = row + r * l.options.dilation.h, xx = col + s * l.options.dilation.w;
               if (!x.contains(yy, xx)) continue;  // the zero point, a true zero
               const std::int64_t code = x(n, k / per_group * depth + c, yy, xx);
               acc += (code - format.zero_point) * w[((k * depth + c) * rows + r) * cols + s];

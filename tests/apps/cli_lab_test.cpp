@@ -19,8 +19,9 @@ TEST_CASE("a quick lab writes every file, and its results are those of its check
   const Outcome outcome = workspace.run({"lab", "--quick", "--out", out, "--seed", "3"});
   INFO(outcome.err);
   REQUIRE(outcome.code == 0);
-  CHECK(outcome.out.find("8/8") != std::string::npos);
-  for (const char* name : {"report.md", "curves.png", "weights.png", "sweep.png"}) {
+  CHECK(outcome.out.find("9/9") != std::string::npos);
+  for (const char* name :
+       {"report.md", "curves.png", "weights.png", "sweep.png", "sweep_time.png", "int-w4a4b16.nbq"}) {
     INFO(name);
     CHECK(std::filesystem::file_size(out + "/" + name) > 500);
   }
@@ -29,6 +30,13 @@ TEST_CASE("a quick lab writes every file, and its results are those of its check
   CHECK(results["schema"] == 1);
   CHECK(results["seed"] == 3);
   CHECK(results["dataset"]["sha256"].size() == 4);
+  const auto integers = results["int-w4a4b16"];
+  CHECK(integers["green"] == true);
+  CHECK(integers["certificate"].get<std::string>().size() == 64);
+  CHECK(integers["file_bytes"] == std::filesystem::file_size(out + "/int-w4a4b16.nbq"));
+  CHECK(integers["file_bytes"] <= 6 * 1024);
+  CHECK(integers["images_per_second"] > 0);
+  CHECK(integers["speedup_vs_fp32"] > 0);
   std::set<std::string> names;
   for (const auto& run : results["runs"]) {
     const std::string name = run["name"];
@@ -40,6 +48,7 @@ TEST_CASE("a quick lab writes every file, and its results are those of its check
     const int bits = run["weight_bits"];
     CHECK(run["distinct_codes"].size() == (bits == 32 ? 0 : 3));
     for (const auto& [layer, codes] : run["distinct_codes"].items()) CHECK(codes <= 1 << bits);
+    CHECK(run.contains("integers") == (name.rfind("sweep-", 0) == 0));
     const std::string model = run["model_file"];
     const Outcome eval = workspace.run({"eval", out + "/" + model});
     REQUIRE(eval.code == 0);

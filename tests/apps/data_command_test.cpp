@@ -7,8 +7,8 @@
 
 #include "apps/download.h"
 #include "apps/png.h"
-#include "tensor/sha256.h"
 #include "tensor/atomic_file.h"
+#include "tensor/sha256.h"
 #include "tests/apps/cli_support.h"
 #include "tests/support/catch.h"
 
@@ -105,8 +105,7 @@ TEST_CASE("data verify prints counts, name and hashes, and refuses what is no da
   CHECK(good.code == 0);
   CHECK(good.out.find("unknown, 30 training and 20 test images") != std::string::npos);
   const std::string name = "t10k-labels-idx1-ubyte";
-  CHECK(good.out.find(sha256(read_file(folder.path() / "tiny" / name)) + "  " + name) !=
-        std::string::npos);
+  CHECK(good.out.find(sha256(read_file(folder.path() / "tiny" / name)) + "  " + name) != std::string::npos);
 
   fs::resize_file(folder.path() / "tiny" / name, 10);
   const Outcome truncated = nibble_program({"data", "verify", "--data", data});

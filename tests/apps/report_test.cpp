@@ -134,6 +134,28 @@ TEST_CASE("the report answers the notebook under its headings") {
       "qat-w4 against fp32-e6 (same dead digits): -0.50 points; the intervals overlap, no difference shown"));
 }
 
+TEST_CASE("the report says what runs in integers, how fast, and whether it is the same") {
+  LabResults r = lab();
+  IntegerNetwork network;
+  network.of = "qat-w4a4b16";
+  network.model_file = "int-w4a4b16.nbq";
+  network.record = {6000, 8500, 10000, 300000};
+  network.float_bytes = 36000;
+  network.float_images_per_second = 150000;
+  network.certificate = "c0ffee";
+  network.compared = {"tier avx2", "C program"};
+  network.integers = 12345;
+  network.green = true;
+  r.integers = network;
+  std::string text = report_of(r);
+  for (const char* part :
+       {"## 10. What runs in the end", "6.0 times smaller", "2.00 times faster", "12345 integers",
+        "tier avx2, C program", "None differs", "c0ffee", "## 11. Beside PyTorch"})
+    CHECK(contains(text, part));
+  r.integers->green = false;
+  CHECK(contains(report_of(r), "**They differ**"));
+}
+
 TEST_CASE("runs that lost different classes are not compared") {
   LabResults r = lab();
   r.runs[3].dead_classes = {5, 8};

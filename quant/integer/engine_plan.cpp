@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "quant/kernels/map_bytes.h"
 #include "quant/kernels/reference.h"
 #include "tensor/check.h"
 
@@ -161,7 +162,7 @@ IntEngine::Plan::Plan(const IntModel& model, Isa tier)
   builder.add_image_steps();
   if (builder.next < model.layers.size()) builder.add_linear_steps();
   scratch = bytes;
-  bytes += lines_of(builder.scratch_bytes);
+  bytes += lines_of(std::max(builder.scratch_bytes, image.numel()));
 }
 
 void IntEngine::Plan::prepare(std::byte* arena) const {
@@ -176,11 +177,15 @@ void IntEngine::Plan::prepare(std::byte* arena) const {
 void IntEngine::Plan::read(const std::uint8_t* pixels, std::byte* arena, std::int64_t i) const {
   const Place& place = places.front();
   std::uint8_t* const to = place.at(arena, i);
-  const std::int64_t step = place.bytes ? 1 : 4;
+  auto* codes = reinterpret_cast<std::uint8_t*>(arena + scratch);
+  map_bytes_kernels(isa).run(pixels, size(image.numel()), table, codes);
   for (std::int64_t c = 0; c < image[0]; ++c)
-    for (std::int64_t y = 0; y < image[1]; ++y) {
+    for (std::int64_t y = 0; y < image[1]; ++y, codes += image[2]) {
       std::uint8_t* const row = to + place.byte_at(c, y, 0);
-      for (std::int64_t x = 0; x < image[2]; ++x) row[x * step] = table[*pixels++];
+      if (place.bytes)
+        std::memcpy(row, codes, size(image[2]));
+      else
+        for (std::int64_t x = 0; x < image[2]; ++x) row[4 * x] = codes[x];
     }
 }
 

@@ -6,7 +6,6 @@
 #include <mutex>
 #include <tuple>
 
-#include "apps/c_program.h"
 #include "quant/integer/graph.h"
 #include "quant/integer/lowering.h"
 #include "quant/integer/model_file.h"
@@ -170,14 +169,15 @@ class Prover {
 
 // The exported program keeps its integers to itself: hashes of each image and tensor are compared.
 Producer run_c_program(const quant::IntModel& model, const Tensor& pixels, const Tensor& self_test,
-                       const quant::TraceHashes& hashes, const std::vector<std::int32_t>& logits) {
+                       const quant::TraceHashes& hashes, const std::vector<std::int32_t>& logits,
+                       const CToolchain& tools) {
   Producer producer;
   producer.name = "C program";
-  if (!c_compiler_available()) {
+  if (!c_compiler_available(tools)) {
     producer.skipped = "no C compiler here (cc, or $CC)";
     return producer;
   }
-  const CProgram program(model, quant::export_c(model, "model", self_test, ""), "model");
+  const CProgram program(model, quant::export_c(model, "model", self_test, ""), "model", tools);
   const CProgram::Output output = program.run(pixels);
   const std::int64_t images = pixels.size(0), classes = static_cast<std::int64_t>(logits.size()) / images;
   const auto note = [&](const std::string& tensor, std::int64_t image, std::int64_t index,
@@ -225,7 +225,8 @@ bool Proof::is_green() const {
   return std::all_of(producers.begin(), producers.end(), [](const Producer& p) { return p.differing == 0; });
 }
 
-Proof prove(const quant::IntModel& model, nn::Sequential* network, const RawImages& images) {
+Proof prove(const quant::IntModel& model, nn::Sequential* network, const RawImages& images,
+            const CToolchain& c_tools) {
   Proof proof;
   const Tensor extremes = quant::extreme_images(model);
   const Tensor pixels = with_extremes(images.pixels, extremes);
@@ -237,8 +238,8 @@ Proof prove(const quant::IntModel& model, nn::Sequential* network, const RawImag
   proof.extremes = extremes.size(0);
   proof.layers = layers_of(model, prover.hashes());
   prover.report(proof);
-  proof.producers.push_back(
-      run_c_program(model, pixels, extremes.narrow(0, 0, 2).contiguous(), prover.hashes(), prover.logits()));
+  proof.producers.push_back(run_c_program(model, pixels, extremes.narrow(0, 0, 2).contiguous(),
+                                          prover.hashes(), prover.logits(), c_tools));
   return proof;
 }
 

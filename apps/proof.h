@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/c_program.h"
 #include "apps/integer_network.h"
 #include "nn/sequential.h"
 #include "quant/integer/bounds.h"
@@ -54,6 +55,7 @@ struct Proof {
 
 // Runs everything on all images: the deploy-mode graph of `network` (empty: of the model itself), the
 // reference, every tier of this machine, and the exported C program where there is a compiler.
-Proof prove(const quant::IntModel& model, nn::Sequential* network, const RawImages& images);
+Proof prove(const quant::IntModel& model, nn::Sequential* network, const RawImages& images,
+            const CToolchain& c_tools = {});
 
 }  // namespace nibble

@@ -23,6 +23,7 @@ struct Options {
   CommonOptions common;
   std::string model, checkpoint, json;
   bool augment = false;
+  CToolchain c_tools;
 };
 
 void prove(const Options& options) {
@@ -35,7 +36,7 @@ void prove(const Options& options) {
   const quant::IntModel model =
       quant::is_nbq(options.model) ? quant::load_nbq(options.model) : lower_checkpoint(options.model, *run);
   const RawImages images = raw_test_images(options.common, {.enabled = options.augment});
-  const Proof proof = nibble::prove(model, run ? &run->model : nullptr, images);
+  const Proof proof = nibble::prove(model, run ? &run->model : nullptr, images, options.c_tools);
   print_proof(proof);
   if (!options.json.empty()) {
     const std::string text = proof_json(proof);
@@ -59,6 +60,11 @@ void add_prove_command(CLI::App& app) {
       ->type_name("CKPT");
   add_common_options(*command, options->common);
   command->add_flag("--augment", options->augment, "Images mirrored and rotated as the notebook has them");
+  command->add_option("--cc", options->c_tools.compiler, "Compiler of the exported C program ($CC, else cc)")
+      ->type_name("COMMAND");
+  command
+      ->add_option("--cc-runner", options->c_tools.runner, "What runs it where it is for another processor")
+      ->type_name("COMMAND");
   command->add_option("--json", options->json, "Write the certificate there too")->type_name("FILE");
   command->footer(
       "Example: nibble prove model.nbq --checkpoint lab/qat-w4a4b16.safetensors --json certificate.json");

@@ -14,6 +14,7 @@ import statistics
 import sys
 
 PEERS = ("onednn", "openblas")
+INTEGER = ("qgemm", "int_infer")
 RATES = ("GFLOPS", "GOPS", "GB/s", "kimages/s")
 # What the machine can do in a unit, measured in the same run: multiply-adds in registers, reads beyond L2.
 PROBES = {"GFLOPS": "probe/fma", "GB/s": "probe/read/bytes:8388608"}
@@ -75,12 +76,12 @@ def geometric_mean(values):
 def split(name):
     """The family (of integer products: with its widths) and thread count of a name, over which ratios are averaged."""
     parts = name.split("/")
-    return "/".join(parts[:3]) if parts[0] == "qgemm" else parts[0], parts[-1]
+    return "/".join(parts[:3]) if parts[0] in INTEGER else parts[0], parts[-1]
 
 
 def in_8_bits(name):
-    """What an integer product is held against, whatever its widths: the peer's of 8 bits."""
-    return re.sub(r"/w:[^/]+/a:[^/]+", "/w:8/a:8", name) if name.startswith("qgemm/") else name
+    """What integers are held against, whatever its widths: the peer's of 8 bits."""
+    return re.sub(r"/w:[^/]+/a:[^/]+", "/w:8/a:8", name) if name.split("/")[0] in INTEGER else name
 
 
 def show_run(run):

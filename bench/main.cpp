@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
                                 std::to_string(nibble::bench::onednn_sum_of_extremes()));
     nibble::bench::register_onednn();
     nibble::bench::register_onednn_qgemm();
+    nibble::bench::register_onednn_int_infer();
     nibble::bench::register_openblas();
 #endif
     benchmark::Initialize(&argc, argv);

@@ -23,6 +23,7 @@ void register_int_infer();
 // Peers, under onednn/ and openblas/, when built with NIBBLE_BENCH_PEERS.
 void register_onednn();
 void register_onednn_qgemm();
+void register_onednn_int_infer();
 void register_openblas();
 
 // The sum of kExtremeProducts products of 255 and 127: right is 2,072,640. Where there is no dot instruction

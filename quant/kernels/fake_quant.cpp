@@ -143,7 +143,7 @@ void pool_windows(const QuantPool& p, const float* x, float* y, float* slope, fl
         VecF chosen = load(in), best = order.of(chosen), place = first;
         const auto visit = [&](std::ptrdiff_t r, std::ptrdiff_t s) __attribute__((always_inline)) {
           const VecF v = load(in + r * line + s * p.images), code = order.of(v);
-          const auto take = is_not_less_equal(code, best);  // NaN does, as in max_pool2d
+          const auto take = is_greater_or_nan(code, best);
           best = select(take, code, best);
           chosen = select(take, v, chosen);
           place = select(take, first + VecF(static_cast<float>(r * p.w + s)), place);

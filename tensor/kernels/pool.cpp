@@ -72,8 +72,7 @@ void max_pool_windows(const DirectPool& p, const float* x, float* y, std::int32_
     for_each_tap<Fixed>(p, row, column, [&](Index ty, Index tx) __attribute__((always_inline)) {
       const VecF here(static_cast<float>(ty * p.w + tx));
       const VecF v = load_some<whole>(x + ty * p.x_h + tx * p.x_w + i, n);
-      // Greater or unordered replaces: NaN does, and then stays but for another NaN.
-      const auto take = is_not_less_equal(v, best);
+      const auto take = is_greater_or_nan(v, best);
       best = select(take, v, best);
       position = first ? here : select(take, here, position);
       first = false;

@@ -70,16 +70,9 @@ void store_some(float* p, VecF v, std::ptrdiff_t n) {
 // Not v != v: xsimd's comparison is an ordered one on some tiers, false for NaN.
 inline xsimd::batch_bool<float> is_nan(VecF v) { return xsimd::isnan(v); }
 
-// a > b or one of them NaN.
-inline xsimd::batch_bool<float> is_not_less_equal(VecF a, VecF b) {
-#if defined(__AVX512F__)
-  return _mm512_cmp_ps_mask(a, b, _CMP_NLE_UQ);
-#elif defined(__AVX__)
-  return _mm256_cmp_ps(a, b, _CMP_NLE_UQ);
-#else
-  return !(a <= b);
-#endif
-}
+// What takes the place of the largest so far: a larger number, or NaN, which nothing but another NaN
+// replaces.
+inline xsimd::batch_bool<float> is_greater_or_nan(VecF v, VecF largest) { return (v > largest) | is_nan(v); }
 
 // a < b ? a : b and a > b ? a : b: b if one of them is NaN.
 inline VecF smaller_or_second(VecF a, VecF b) {

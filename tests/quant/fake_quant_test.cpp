@@ -137,7 +137,7 @@ TEST_CASE("pooling of fake quantized planes has the same bits on every tier, and
                                     ((row * p.stride_h + r) * p.w + column * p.stride_w + s) * p.images +
                                     out % p.images;
           const float value = formulas.forward(x.data<float>()[at]);
-          if (chosen < 0 || !(value <= best)) chosen = at, best = value;
+          if (chosen < 0 || value > best || std::isnan(value)) chosen = at, best = value;
         }
       const auto gradients = formulas.backward(x.data<float>()[chosen], g.data<float>()[out]);
       y[static_cast<std::size_t>(out)] = best;

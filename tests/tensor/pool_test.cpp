@@ -64,13 +64,21 @@ TEST_CASE("max_pool2d with relu: values and gradients of pooling after relu") {
 TEST_CASE("max_pool2d: NaN wins, minus infinity is a value like any other") {
   const float nan = std::numeric_limits<float>::quiet_NaN(), low = -std::numeric_limits<float>::infinity();
   for (std::int64_t images : {1, 16}) {
-    const Tensor x = from_values<float>({1, 1, 1, 4}, {1, nan, low, low}).broadcast_to({images, 1, 1, 4});
-    Tensor chwn = empty({1, 1, 4, images}).permute({3, 0, 1, 2});
+    const Tensor x = from_values<float>({1, 1, 1, 8}, {1, nan, low, low, nan, 1, nan, nan})
+                         .broadcast_to({images, 1, 1, 8});
+    Tensor chwn = empty({1, 1, 8, images}).permute({3, 0, 1, 2});
     chwn.copy_from(x);
     const auto result = max_pool2d(chwn, {1, 2});
-    CHECK(std::isnan(result.values.select(3, 0).select(0, 0).item()));
-    CHECK(result.values.select(3, 1).select(0, 0).item() == low);
-    CHECK(result.indices.select(3, 1).select(0, 0).item() == 2);
+    const auto value = [&](int i) { return result.values.select(3, i).select(0, 0).item(); };
+    const auto index = [&](int i) { return result.indices.select(3, i).select(0, 0).item(); };
+    CHECK(std::isnan(value(0)));
+    CHECK(index(0) == 1);
+    CHECK(value(1) == low);
+    CHECK(index(1) == 2);
+    CHECK(std::isnan(value(2)));
+    CHECK(index(2) == 4);
+    CHECK(std::isnan(value(3)));
+    CHECK(index(3) == 7);  // the last one, as in PyTorch
   }
 }
 

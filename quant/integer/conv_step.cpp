@@ -113,16 +113,12 @@ void ConvStep::set_weights() {
           }
         }
     for (std::int64_t k = 4 * q; k < 4 * q + 4; ++k) {
-      std::int64_t sum = 0, magnitude = 0;
-      for (std::int64_t i = 0; k < channels && i < depth * rows * cols; ++i) {
-        const std::int64_t w = layer_.weight.data<std::int8_t>()[k * depth * rows * cols + i];
-        sum += w;
-        magnitude += std::abs(w);
-      }
+      std::int64_t sum = 0;
+      for (std::int64_t i = 0; k < channels && i < depth * rows * cols; ++i)
+        sum += layer_.weight.data<std::int8_t>()[k * depth * rows * cols + i];
+      // Modulo 2^32, like the sums over shifted codes; what is left in the end fits.
       const std::int64_t init = k < channels ? layer_.bias[size(k)] - in_.zero_point() * sum : 0;
-      NIBBLE_CHECK(std::abs(init) + largest_stored() * magnitude < std::int64_t{1} << 31, layer_.name,
-                   ": sums of channel ", k, " over shifted codes do not fit int32");
-      init_.push_back(static_cast<std::int32_t>(init));
+      init_.push_back(static_cast<std::int32_t>(static_cast<std::uint32_t>(init)));
       const bool real = k < channels && layer_.is_requantized() && layer_.out.bit_width <= 8;
       multiplier_.push_back(real ? layer_.multiplier_of(k) : 0);
       shift_.push_back(real ? layer_.shift_of(k) : 0);

@@ -17,7 +17,8 @@ namespace nibble::quant {
 // made: any number of threads may run one engine at the same time, each with an arena of its own.
 class IntEngine {
  public:
-  // Throws std::invalid_argument where the model does not pass check(). The model may go afterwards.
+  // Throws std::invalid_argument where the model does not pass check(), and where a linear layer exceeds
+  // packed_matrix.h's bound on k or has a bias beyond 2^30. The model may go afterwards.
   explicit IntEngine(const IntModel& model, Isa isa = active_isa());
   ~IntEngine();
   IntEngine(IntEngine&&) noexcept;

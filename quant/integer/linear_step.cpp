@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "tensor/check.h"
 #include "tensor/factory.h"
 
 namespace nibble::quant {
@@ -36,6 +37,10 @@ LinearStep::LinearStep(Isa isa, const IntProduct& layer, const CodeFormat& input
       signed_bytes_(direct_conv_is_signed(isa)),
       in_(input, signed_bytes_),
       out_(layer.out, signed_bytes_) {
+  // Packed products leave 2^30 to their sums.
+  for (const std::int32_t b : layer.bias)
+    NIBBLE_CHECK(std::abs(std::int64_t{b}) <= 1 << 30, layer.name, ": bias ", b,
+                 ", the engine runs at most 2^30");
   for (std::int64_t j = 0; layer.is_requantized() && j < out_features(); ++j) {
     multiplier_.push_back(layer.multiplier_of(j));
     shift_.push_back(layer.shift_of(j));

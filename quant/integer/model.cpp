@@ -63,11 +63,37 @@ void check_requantization(const IntProduct& layer) {
     NIBBLE_CHECK(s >= 0 && s <= 62, layer.name, ": shift ", s, ", expected 0 to 62");
 }
 
+// What is read of one image: with its padding, and once for each element of a pooling window.
+void check_work(const IntLayer& layer, const Shape& input) {
+  constexpr double kMaxReads = 1e10;
+  const auto* product = std::get_if<IntProduct>(&layer);
+  if (product != nullptr && input.rank() == 3) {
+    const Size2 p = product->options.padding;
+    const double padded = static_cast<double>(input[0]) * static_cast<double>(input[1] + 2 * p.h) *
+                          static_cast<double>(input[2] + 2 * p.w);
+    NIBBLE_CHECK(padded <= static_cast<double>(kMaxActivations), product->name, ": padding ", p,
+                 " makes an image of ", padded, " integers, expected at most ", kMaxActivations);
+  }
+  const auto* pool = std::get_if<IntMaxPool>(&layer);
+  if (pool == nullptr) return;
+  const double reads = static_cast<double>(input.numel()) * static_cast<double>(pool->kernel.h) *
+                       static_cast<double>(pool->kernel.w);
+  NIBBLE_CHECK(reads <= kMaxReads, pool->name, ": its windows read ", reads,
+               " integers an image, expected at most ", kMaxReads);
+}
+
 void check_product(const IntProduct& layer, const CodeFormat& input, bool is_last) {
   NIBBLE_CHECK(input.bit_width <= 8, layer.name, ": its input is sums, not codes");
   check_weights(layer);
   NIBBLE_CHECK(static_cast<std::int64_t>(layer.bias.size()) == layer.out_channels(), layer.name, ": ",
                layer.bias.size(), " biases, expected ", layer.out_channels());
+  const ConvOptions& o = layer.options;
+  NIBBLE_CHECK(!layer.is_linear() ||
+                   (o.stride == Size2(1) && o.padding == Size2(0) && o.dilation == Size2(1) && o.groups == 1),
+               layer.name, ": a linear layer with stride ", o.stride, ", padding ", o.padding, ", dilation ",
+               o.dilation, ", groups ", o.groups, ", expected none");
+  NIBBLE_CHECK(std::isfinite(layer.out.scale) && layer.out.scale > 0, layer.name, ": scale ", layer.out.scale,
+               ", expected a finite number above 0");
   NIBBLE_CHECK(layer.bias_bits >= 2 && layer.bias_bits <= 32, layer.name, ": biases of ", layer.bias_bits,
                " bits, expected 2 to 32");
   const IntegerRange biases = integer_range(layer.bias_bits, true, false);
@@ -148,6 +174,7 @@ void check(const IntModel& model) {
   Shape shape = input.image;
   CodeFormat format = input.format;
   for (const IntLayer& layer : model.layers) {
+    check_work(layer, shape);
     NIBBLE_CHECK(names.insert(name_of(layer)).second, "integer model: two layers are called \"",
                  name_of(layer), "\"");
     if (const auto* product = std::get_if<IntProduct>(&layer))

@@ -9,13 +9,16 @@
 
 namespace nibble::quant {
 
-// The .nbq file: a safetensors container with
-//   model                   U8: JSON, the layers with their sizes, widths, formats, and whatever is one
-//   number input.codes             U8: the codes of the 256 pixel values, packed NAME.weight             U8:
-//   weights in row-major order, packed (container.h) NAME.bias               I16 or I32 [K] NAME.multiplier,
-//   .shift, .weight_scale    I32, U8, F64 [K], where there is one for each channel
-// and the metadata format "nbq", version "1", and sha256: of the bytes of all tensors in order of their
-// names. It holds no order that a processor prefers: loading packs for the tier in use.
+// The .nbq file (docs/integer-semantics.md, section 11): a safetensors container of
+//
+//     model           U8: JSON, the layers with their sizes, widths and formats, and whatever is one number
+//     input.codes     U8: the codes of the 256 pixel values, packed
+//     NAME.weight     U8: weights in row-major order, packed (container.h)
+//     NAME.bias       I16 or I32 [K]
+//     NAME.multiplier I32 [K], NAME.shift U8 [K], NAME.weight_scale F64 [K]: where there is one for each channel
+//
+// with the metadata format "nbq", version "1", and sha256, of the bytes of all tensors in order of their names. It holds
+// no order that a processor prefers: loading packs for the tier in use.
 
 std::vector<std::byte> serialize_nbq(const IntModel& model);
 // Throws FormatError on anything malformed, and std::invalid_argument where check() refuses the model.

@@ -120,8 +120,11 @@ inline constexpr bool kSignedActivations = false;
 inline VecI dot4(VecI acc, VecI a, VecI w) {
   for (std::size_t i = 0; i < kLanes; ++i)
     for (int byte = 0; byte < 32; byte += 8)
-      acc.lane[i] += static_cast<std::int32_t>(static_cast<std::uint8_t>(a.lane[i] >> byte)) *
-                     static_cast<std::int8_t>(w.lane[i] >> byte);
+      // Modulo 2^32, as everywhere: what a shift of the codes adds is taken away again.
+      acc.lane[i] = static_cast<std::int32_t>(
+          static_cast<std::uint32_t>(acc.lane[i]) +
+          static_cast<std::uint32_t>(static_cast<std::int32_t>(static_cast<std::uint8_t>(a.lane[i] >> byte)) *
+                                     static_cast<std::int8_t>(w.lane[i] >> byte)));
   return acc;
 }
 

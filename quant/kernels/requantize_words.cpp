@@ -90,21 +90,22 @@ struct ByProducts {
 };
 
 // Between 2^52 and 2^53 doubles are the whole numbers, and the low half of their bits is the number itself,
-// in two's complement for 1.5 * 2^52 + x.
+// in two's complement for 1.5 * 2^52 + x. The zero point is added to the rounded number: an odd one would
+// turn halves around.
 struct ByDoubles {
   static constexpr double kWhole = 0x1.8p52;
 
-  double scale[kChannels], whole;
-  VecI lo, hi;
+  double scale[kChannels];
+  VecI zero_point, lo, hi;
 
-  explicit ByDoubles(const WordTile& t) : whole(kWhole + t.zero_point), lo(t.lo), hi(t.hi) {
+  explicit ByDoubles(const WordTile& t) : zero_point(t.zero_point), lo(t.lo), hi(t.hi) {
     for (std::size_t k = 0; k < kChannels; ++k) scale[k] = t.scale[k];
   }
 
 #if defined(NIBBLE_TIER_scalar)
   VecI codes(VecI sum, std::size_t k) const {
-    const auto bits = std::bit_cast<std::uint64_t>(sum * scale[k] + whole);
-    return smaller(larger(static_cast<std::int32_t>(static_cast<std::uint32_t>(bits)), lo), hi);
+    const auto bits = std::bit_cast<std::uint64_t>(sum * scale[k] + kWhole);
+    return smaller(larger(static_cast<std::int32_t>(static_cast<std::uint32_t>(bits)) + zero_point, lo), hi);
   }
 #else
   static constexpr std::size_t kHalf = kLanes / 2;
@@ -125,10 +126,10 @@ struct ByDoubles {
     const Lanes lanes = lanes_of(sums);
     const Half first = __builtin_shufflevector(lanes, lanes, static_cast<int>(H)...);
     const Half second = __builtin_shufflevector(lanes, lanes, static_cast<int>(H + kHalf)...);
-    const Doubles low = to_doubles(first) * scale[k] + whole, high = to_doubles(second) * scale[k] + whole;
+    const Doubles low = to_doubles(first) * scale[k] + kWhole, high = to_doubles(second) * scale[k] + kWhole;
     const Lanes numbers = __builtin_shufflevector(std::bit_cast<Lanes>(low), std::bit_cast<Lanes>(high),
                                                   static_cast<int>(2 * I)...);
-    return min(max(vector_of(numbers), lo), hi);
+    return min(max(vector_of(numbers) + zero_point, lo), hi);
   }
   VecI codes(VecI sums, std::size_t k) const {
     return codes(sums, k, std::make_index_sequence<kLanes>(), std::make_index_sequence<kHalf>());

@@ -16,9 +16,9 @@ struct WordTile {
   bool pool;                       // of windows of 2 x 2, stride 2: the largest sum has the largest code
   const std::int32_t* multiplier;  // [4], 0 to 2^31 - 1
   const std::int32_t* shift;       // [4], 0 to 62
-  // [4] multiplier / 2^shift, where |sum| * multiplier < 2^53 and |sum * multiplier / 2^shift| < 2^31 for
-  // every sum that can come up: the product is exact in double, and adding a number as large as 2^52 rounds
-  // it half to even. Else nullptr: products of 64 bits.
+  // [4] multiplier / 2^shift, where |sum| * multiplier < 2^53 and |sum * multiplier / 2^shift| < 2^31 - 512
+  // for every sum that can come up: the product is exact in double, and adding a number as large as 2^52
+  // rounds it half to even. Else nullptr: products of 64 bits.
   const double* scale;
   std::int32_t zero_point, lo, hi;  // of the bytes that are stored: uint8 or int8 as the next layer wants
   std::uint32_t* out;

@@ -59,22 +59,22 @@ TEST_CASE("a file that is not what it says is refused") {
 }
 
 TEST_CASE("a model whose sums could leave int32 is refused by name") {
-  RandomIntModel random(5);
-  IntModel model;
-  random.set_input(model, {1, 1, 1});
-  model.input.format = {};
-  std::fill(model.input.codes.begin(), model.input.codes.end(), std::int16_t{255});
-  model.layers.push_back(IntFlatten{"flatten"});
-  IntProduct linear = random.product("fc9", {1, 1}, model.input.format);
-  linear.weight_bits = 8;
-  linear.bias_bits = 32;
-  linear.weight = full({1, 1}, 127, DType::int8);
-  linear.bias = {INT32_MAX - 255 * 127};
-  linear.weight_scale = {1};
-  model.layers.push_back(linear);
-  REQUIRE_NOTHROW(check(model));
-  ++std::get<IntProduct>(model.layers[1]).bias[0];
-  REQUIRE_THROWS_WITH(check(model), Catch::Contains("fc9: sums need 33 bits at worst"));
+  // 2^30 + 33,155 products of 255 and 127 fit, one more does not.
+  const auto model_of = [](std::int64_t inputs) {
+    IntModel model;
+    model.input.image = {1, 1, inputs};
+    model.layers.push_back(IntFlatten{"flatten"});
+    IntProduct linear;
+    linear.name = "fc9";
+    linear.weight = full({1, inputs}, 127, DType::int8);
+    linear.bias = {1 << 30};
+    linear.weight_scale = {1};
+    linear.out.bit_width = 32;
+    model.layers.push_back(linear);
+    return model;
+  };
+  REQUIRE_NOTHROW(check(model_of(33155)));
+  REQUIRE_THROWS_WITH(check(model_of(33156)), Catch::Contains("fc9: sums need 33 bits at worst"));
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ void rows(const Resampling& p, std::int32_t begin, std::int32_t end, float* out)
         const auto inside = (column >= none) & (column < width) & (row >= none) & (row < height);
         const VecI at = offset + select(inside, row * width + column, none);
         const VecI pixel = select(inside, gather_bytes(p.pixels, p.pixel_count, at), none);
-        const VecF value = to_float(pixel) / VecF(255.0f);  // ToTensor of torchvision
+        const VecF value = quotient(to_float(pixel), VecF(255.0f));  // ToTensor of torchvision
         left >= kLanes ? store(to, value) : store_partial(to, value, left);
       }
     }

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "quant/kernels/fake_quant.h"
+#include "tensor/simd/quotient.h"
 
 namespace nibble::quant::NIBBLE_TIER {
 namespace {
@@ -38,7 +39,7 @@ struct FakeQuantFormulas {
     const V code = nearbyint(quotient + zero_point);
     return {quotient, code, clamped(code)};
   }
-  Levels levels_of(V x) const { return levels(rectified(x) / scale); }
+  Levels levels_of(V x) const { return levels(nibble::NIBBLE_TIER::quotient(rectified(x), scale)); }
   V value(const Levels& q) const { return (q.level - zero_point) * scale; }
   V forward(V x) const { return value(levels_of(x)); }
 

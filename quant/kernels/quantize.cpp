@@ -6,19 +6,8 @@
 namespace nibble::quant::NIBBLE_TIER {
 namespace {
 
-#if defined(__aarch64__)
-// xsimd 8.1 divides by an approximate reciprocal on NEON, so quotients are taken one by one.
-using Formulas = FakeQuantFormulas<float>;
-VecF code_of(VecF x, const Formulas& formulas) {
-  alignas(64) float lane[kLanes];
-  store(lane, x);
-  for (float& element : lane) element = formulas.levels_of(element).level;
-  return load(lane);
-}
-#else
 using Formulas = FakeQuantFormulas<VecF>;
 VecF code_of(VecF x, const Formulas& formulas) { return formulas.levels_of(x).level; }
-#endif
 
 template <bool Whole>
 void quantize_block(const float* x, std::uint8_t* codes, std::size_t n, const Formulas& formulas) {

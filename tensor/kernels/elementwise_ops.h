@@ -6,6 +6,8 @@
 #include <cmath>
 #include <type_traits>
 
+#include "tensor/simd/quotient.h"
+
 namespace nibble::NIBBLE_TIER {
 namespace {
 
@@ -33,7 +35,7 @@ struct Mul {
 struct Div {
   template <class V>
   V operator()(V a, V b) const {
-    return static_cast<V>(a / b);
+    return quotient(a, b);
   }
 };
 // maximum and minimum keep a where the comparison is false, so a NaN in a stays and one in b is taken over by
@@ -124,7 +126,7 @@ struct Sigmoid {  // 1 / (1 + exp(-x)); exp overflows to infinity for x << 0, wh
   template <class V>
   V operator()(V x) const {
     using std::exp;
-    return static_cast<V>(V(1) / (V(1) + static_cast<V>(exp(static_cast<V>(V(0) - x)))));
+    return quotient(V(1), static_cast<V>(V(1) + static_cast<V>(exp(static_cast<V>(V(0) - x)))));
   }
 };
 struct Tanh {

@@ -66,7 +66,7 @@ struct Softmax {
       line.put(y, i, e);
     }
     total = line.add(total);
-    for (std::size_t i = 0; i < line.count(); ++i) line.put(y, i, line.get(y, i, 0.0f) / total);
+    for (std::size_t i = 0; i < line.count(); ++i) line.put(y, i, quotient(line.get(y, i, 0.0f), total));
   }
 };
 

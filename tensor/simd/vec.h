@@ -9,6 +9,8 @@
 #include <utility>
 #include <xsimd/xsimd.hpp>
 
+#include "tensor/simd/quotient.h"
+
 namespace nibble::NIBBLE_TIER {
 namespace {
 
@@ -167,18 +169,19 @@ class Divider {
 
   VecF quotient(VecF x) const {
 #if defined(__x86_64__) && !defined(__FMA__)
-    return x / divisor_;
+    return nibble::NIBBLE_TIER::quotient(x, divisor_);
 #else
     // Of what is smaller, the remainder that the step takes would not be exact.
     const VecF magnitude = xsimd::abs(x);
-    if (xsimd::any((magnitude > VecF(0.0f)) & (magnitude < VecF(0x1p-100f)))) return x / divisor_;
+    if (xsimd::any((magnitude > VecF(0.0f)) & (magnitude < VecF(0x1p-100f))))
+      return nibble::NIBBLE_TIER::quotient(x, divisor_);
     return quotient_of_normal(x);
 #endif
   }
   // The same, but below |x| = 2^-100 the last bit may differ.
   VecF quotient_of_normal(VecF x) const {
 #if defined(__x86_64__) && !defined(__FMA__)
-    return x / divisor_;
+    return nibble::NIBBLE_TIER::quotient(x, divisor_);
 #else
     const VecF near = fma(x, high_, x * low_);
     return fma(fma(near, minus_divisor_, x), high_, near);

@@ -186,6 +186,7 @@ class Part {
     const std::int64_t sums = tiling_.height * block_panels_ * lanes_;
     used_ = 0;
     a_ = take<std::byte>(block_tiles_ * tile_bytes_);
+    in_place_ = take<InPlace>(block_tiles_);
     init_ = take<std::int32_t>(groups_ * block_tiles_ * tiling_.height);
     sums_ = take<std::int32_t>(sums);
     row_bytes_ = take<std::uint8_t>(tiling_.height * k_);
@@ -220,11 +221,29 @@ class Part {
            (panel_ + panel + panels) * lanes_ <= job_.w.n();
   }
 
+  // Rows of a matrix, evenly spaced and as the kernels want them.
+  bool takes_rows(const std::uint8_t* const* rows, std::int64_t count) const {
+    if (kernels_.takes_rows == nullptr || !kernels_.takes_rows(job_.w.options().bit_width, tiling_.form))
+      return false;
+    if (job_.stored.flip != 0 || job_.w.stored_zero_point() != 0 || k_ % 4 != 0 || job_.w.group() != 0)
+      return false;
+    if (count < 2 || count != tiling_.height || rows[0] == row_bytes_) return false;
+    for (std::int64_t i = 2; i < count; ++i)
+      if (rows[i] - rows[i - 1] != rows[1] - rows[0]) return false;
+    return rows[1] > rows[0];
+  }
+
   void pack_tile(std::int64_t tile, std::int64_t slot) {
     const std::uint8_t* rows[kMaxHeight];
     const std::int64_t count = std::min(tiling_.height, m_ - tile * tiling_.height);
     for (std::int64_t i = 0; i < count; ++i)
       rows[i] = job_.rows.row(row_ + tile * tiling_.height + i, row_bytes_ + i * k_);
+    in_place_[slot] = {};
+    if (takes_rows(rows, count)) {
+      in_place_[slot] = {rows[0], size(rows[1] - rows[0])};
+      std::fill_n(init_ + slot * groups_ * tiling_.height, tiling_.height, 0);
+      return;
+    }
     kernels_.pack_rows({.rows = rows,
                         .count = size(count),
                         .tile_rows = size(tiling_.height_of(tile)),
@@ -272,6 +291,8 @@ class Part {
       tile.rows = size(tiling_.height_of(first_tile + t));
       tile.a = a_ + t * tile_bytes_;
       tile.init = init_ + t * groups_ * tiling_.height;
+      tile.a_stride = in_place_[t].stride;
+      if (tile.a_stride != 0) tile.a = reinterpret_cast<const std::byte*>(in_place_[t].rows);
       if (goes_straight(first_tile + t, panel, panels)) {
         const auto& to = std::get<ToInt32>(job_.out);
         tile.acc = to.data + (row_ + (first_tile + t) * tiling_.height) * to.stride + job_.column +
@@ -290,6 +311,12 @@ class Part {
 
   static constexpr std::int64_t kMaxHeight = 32;
 
+  // A tile that needs no packing.
+  struct InPlace {
+    const std::uint8_t* rows = nullptr;
+    std::size_t stride = 0;  // bytes; 0: it is packed
+  };
+
   const Job& job_;
   const QGemmKernels& kernels_;
   const std::int64_t lanes_, row_, m_, panel_, panels_, k_, groups_;
@@ -299,6 +326,7 @@ class Part {
   std::shared_ptr<Storage> scratch_;
   std::int64_t used_ = 0;
   std::byte* a_ = nullptr;
+  InPlace* in_place_ = nullptr;
   std::int32_t* init_ = nullptr;
   std::int32_t* sums_ = nullptr;  // or float32
   std::uint8_t* row_bytes_ = nullptr;

@@ -260,6 +260,54 @@ void run_panels(const QGemmTile& t, std::size_t panel) {
   }
 }
 
+#if defined(__AVX512VNNI__)
+// The same for bytes by bytes, from rows that were not packed. Every third row has a pointer: an address adds
+// a stride or two to it, and there are not as many registers as rows.
+template <std::size_t M, std::size_t V>
+void run_panels_of_rows(const QGemmTile& t, std::size_t panel) {
+  constexpr auto rows = std::make_index_sequence<M>{};
+  constexpr auto vecs = std::make_index_sequence<V>{};
+  constexpr auto bases = std::make_index_sequence<(M + 2) / 3>{};
+  const std::size_t stride = t.a_stride;
+  const std::byte* base[(M + 2) / 3];
+  const std::byte* w[V];
+  unroll(bases, [&](auto b) { base[b] = t.a + 3 * b * stride; });
+  unroll(vecs, [&](auto v) { w[v] = t.w + (panel + v) * t.panel_stride; });
+  VecI acc[M][V];
+  start(t.init, acc);
+#pragma GCC unroll 4
+  for (std::size_t block = t.k / 4; block > 0; --block) {
+    VecI operand[V];
+    unroll(vecs, [&](auto v) {
+      operand[v] = load_ints(w[v]);
+      w[v] += kVecBytes;
+    });
+    unroll(rows, [&](auto i) {
+      std::int32_t quad;
+      std::memcpy(&quad, base[i / 3] + i % 3 * stride, sizeof quad);
+      const VecI x(quad);
+      unroll(vecs, [&](auto v) { acc[i][v] = dot4(acc[i][v], x, operand[v]); });
+    });
+    unroll(bases, [&](auto b) { base[b] += 4; });
+  }
+  std::int32_t* const out = t.acc + panel * kLanes;
+  unroll(rows, [&](auto i) {
+    unroll(vecs, [&](auto v) { store_ints(out + i * t.row_stride + v * kLanes, acc[i][v]); });
+  });
+}
+
+template <std::size_t M>
+void run_in_place(const QGemmTile& t) {
+  std::size_t panel = 0;
+  for (; panel + 2 <= t.panels; panel += 2) run_panels_of_rows<M, 2>(t, panel);
+  if (panel < t.panels) run_panels_of_rows<M, 1>(t, panel);
+}
+
+bool takes_rows(int weight_bits, WeightForm form) noexcept {
+  return weight_bits == 8 && form == WeightForm::packed;
+}
+#endif
+
 // As many panels at a time as the registers hold.
 template <class Form, std::size_t M>
 void run_rows(const QGemmTile& t) {
@@ -297,6 +345,14 @@ void run_low_bits(const QGemmTile& t) {
 }
 
 void run(const QGemmTile& t) noexcept {
+#if defined(__AVX512VNNI__)
+  if (t.a_stride != 0) {
+    unroll(std::make_index_sequence<std::size(kRowCounts) - 1>{}, [&](auto i) {
+      if (t.rows == kRowCounts[i]) run_in_place<kRowCounts[i]>(t);
+    });
+    return;
+  }
+#endif
 #if defined(NIBBLE_HAS_WORDS)
   if (t.form == WeightForm::words) return run_form<Words, kFewRows, kMaxRows>(t);
 #endif
@@ -343,6 +399,9 @@ extern const QGemmKernels dot_kernels = {
     .expanded_bytes = expanded_bytes,
     .expand_panel = expand_panel,
     .run = run,
+#if defined(__AVX512VNNI__)
+    .takes_rows = takes_rows,
+#endif
 };
 
 }  // namespace nibble::quant::NIBBLE_TIER

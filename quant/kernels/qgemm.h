@@ -56,6 +56,9 @@ struct QGemmTile {
   const float* group_scale;        // of the first panel: [group][lane]
   std::size_t group_scale_stride;  // floats from panel to panel
   float* sum;                      // as acc
+
+  // 0: `a` is what pack_rows made. Else the rows themselves, so many bytes apart (takes_rows).
+  std::size_t a_stride = 0;
 };
 
 struct QGemmKernels {
@@ -92,6 +95,10 @@ struct QGemmKernels {
 
   // Those of row_counts that are worth considering for m rows, without or with scales by group. Null: all.
   const std::size_t* (*row_counts_for)(std::size_t m, bool has_groups) noexcept = nullptr;
+
+  // Whether run takes rows as they are, where nothing has to be done to their bytes: no flip, no sums for a
+  // zero point of the weights, whole quads of k, and as many rows as the tile has. Null: never.
+  bool (*takes_rows)(int weight_bits, WeightForm form) noexcept = nullptr;
 };
 
 // Products of bytes by multiply-add instructions: dot.cpp; by tiles: amx.cpp.

@@ -17,7 +17,7 @@ namespace nibble {
 namespace {
 
 // A batch's traces of every producer are in memory at once.
-constexpr std::int64_t kBatch = 50;
+constexpr std::int64_t kBatch = 16;
 
 Tensor with_extremes(const Tensor& images, const Tensor& extremes) {
   Shape shape = images.shape();

@@ -75,7 +75,14 @@ Layer make_relu(const ModelSpec& spec) {
 }  // namespace
 
 quant::WeightQuantizer weight_quantizer(const ModelSpec& spec) {
-  if (spec.weight_bits == 1) return quant::SignedBinaryWeightPerTensorConst();
+  if (spec.weight_bits == 1) {
+    // Brevitas' constant, or the power of two next to it: with fixed-point activations every scale is one,
+    // and float arithmetic on codes is exact.
+    constexpr double kPowerOfTwo = 0.125;
+    return spec.act_bits != 32 && spec.act_quant == ActQuant::fixed
+               ? quant::SignedBinaryWeightPerTensorConst(kPowerOfTwo)
+               : quant::SignedBinaryWeightPerTensorConst();
+  }
   switch (spec.weight_quant) {
     case WeightQuant::fixed:
       return quant::Int8WeightPerTensorFixedPoint(spec.weight_bits);

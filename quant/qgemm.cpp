@@ -16,8 +16,10 @@ namespace {
 
 // Rows that are packed together: they stay in L2 while the panels of the weights stream past them.
 constexpr std::int64_t kBlockBytes = 512 << 10;
-// Side by side in one call: tiles one below the other find two panels in L1, a lone tile wants many streams.
-constexpr std::int64_t kPanelsOfManyTiles = 2;
+// Side by side in one call: a lone tile wants many streams; tiles one below the other want to find the panels in
+// L1, but at least two of them.
+constexpr std::int64_t kPanelBytesInL1 = 32 << 10;
+constexpr std::int64_t kLeastPanels = 2;
 constexpr std::int64_t kRowsPerUnit = 8, kPanelsPerUnit = 4;
 constexpr std::int64_t kWorkPerThread = 1 << 21;  // multiplications
 
@@ -168,12 +170,20 @@ class Part {
   }
 
  private:
+  // Of a panel as tiles read it.
+  std::int64_t stored_panel_bytes() const {
+    return tiling_.form == WeightForm::packed
+               ? job_.w.panel_bytes()
+               : static_cast<std::int64_t>(kernels_.expanded_bytes(size(k_), tiling_.form));
+  }
+
   void choose_blocks() {
     tile_bytes_ = static_cast<std::int64_t>(
         kernels_.row_bytes(size(tiling_.height), size(k_), job_.format.bit_width, tiling_.form));
     block_tiles_ = std::clamp<std::int64_t>(kBlockBytes / tile_bytes_, 1, tiling_.tiles);
     block_panels_ = static_cast<std::int64_t>(kernels_.max_panels);
-    if (tiling_.tiles > 1) block_panels_ = std::min(block_panels_, kPanelsOfManyTiles);
+    if (tiling_.tiles > 1)
+      block_panels_ = std::clamp(kPanelBytesInL1 / stored_panel_bytes(), kLeastPanels, block_panels_);
   }
 
   template <class T>
@@ -192,8 +202,7 @@ class Part {
     row_bytes_ = take<std::uint8_t>(tiling_.height * k_);
     codes_ = take<std::uint8_t>(sums);
     if (tiling_.form != WeightForm::packed)
-      expanded_ = take<std::byte>(block_panels_ *
-                                  static_cast<std::int64_t>(kernels_.expanded_bytes(size(k_), tiling_.form)));
+      expanded_ = take<std::byte>(block_panels_ * stored_panel_bytes());
   }
 
   void run_block(std::int64_t first_tile, std::int64_t tiles) {
@@ -222,12 +231,12 @@ class Part {
   }
 
   // Rows of a matrix, evenly spaced and as the kernels want them.
-  bool takes_rows(const std::uint8_t* const* rows, std::int64_t count) const {
+  bool takes_rows(const std::uint8_t* const* rows, std::int64_t count, std::int64_t tile_rows) const {
     if (kernels_.takes_rows == nullptr || !kernels_.takes_rows(job_.w.options().bit_width, tiling_.form))
       return false;
     if (job_.stored.flip != 0 || job_.w.stored_zero_point() != 0 || k_ % 4 != 0 || job_.w.group() != 0)
       return false;
-    if (count < 2 || count != tiling_.height || rows[0] == row_bytes_) return false;
+    if (count < 2 || count != tile_rows || rows[0] == row_bytes_) return false;
     for (std::int64_t i = 2; i < count; ++i)
       if (rows[i] - rows[i - 1] != rows[1] - rows[0]) return false;
     return rows[1] > rows[0];
@@ -239,7 +248,7 @@ class Part {
     for (std::int64_t i = 0; i < count; ++i)
       rows[i] = job_.rows.row(row_ + tile * tiling_.height + i, row_bytes_ + i * k_);
     in_place_[slot] = {};
-    if (takes_rows(rows, count)) {
+    if (takes_rows(rows, count, tiling_.height_of(tile))) {
       in_place_[slot] = {rows[0], size(rows[1] - rows[0])};
       std::fill_n(init_ + slot * groups_ * tiling_.height, tiling_.height, 0);
       return;
@@ -263,7 +272,7 @@ class Part {
     const std::byte* w = job_.w.panel(panel_ + panel);
     std::size_t stride = size(job_.w.panel_bytes());
     if (tiling_.form != WeightForm::packed) {
-      stride = kernels_.expanded_bytes(size(k_), tiling_.form);
+      stride = size(stored_panel_bytes());
       for (std::int64_t v = 0; v < panels; ++v)
         kernels_.expand_panel(job_.w.panel(panel_ + panel + v), size(k_), bits, tiling_.form,
                               expanded_ + size(v) * stride);

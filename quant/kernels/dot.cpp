@@ -225,6 +225,14 @@ Operands<V> operands(const QGemmTile& t, std::size_t panel) {
   return from;
 }
 
+// A row of the result, before its sums are there. Left to the stores at the end, lines that come from beyond
+// L2 hold the buffers through which the next tile gets its rows: so k is taken in as many parts as there are
+// rows.
+template <std::size_t V>
+inline void fetch_row(const std::int32_t* row) {
+  unroll(std::make_index_sequence<V>{}, [&](auto v) { prefetch_bytes(row + v * kLanes); });
+}
+
 // Panels [panel, panel + V) of the tile. All of k is one group where scales are not per group.
 template <class Form, std::size_t M, std::size_t V>
 void run_panels(const QGemmTile& t, std::size_t panel) {
@@ -233,17 +241,24 @@ void run_panels(const QGemmTile& t, std::size_t panel) {
   const std::size_t blocks = divide_up(divide_up(t.k, 4) * 4, Form::kCodes),  // whole quads, also of int16
 
       blocks_per_group = t.group == 0 ? blocks : t.group / Form::kCodes;
+  const bool is_grouped = t.group != 0;
+  const std::size_t parts = is_grouped ? 1 : M;
   const float* scale = t.group_scale + panel * t.group_scale_stride;
   const std::int32_t* init = t.init;
+  std::int32_t* const result = t.acc + panel * kLanes;
   Operands<V> from = operands<V>(t, panel);
   for (std::size_t done = 0; done < blocks; done += blocks_per_group, init += M) {
     VecI acc[M][V];
     start(init, acc);
-    accumulate<Form>(blocks - done < blocks_per_group ? blocks - done : blocks_per_group, from, acc);
-    if (t.group == 0) {
-      std::int32_t* const out = t.acc + panel * kLanes;
+    const std::size_t all = blocks - done < blocks_per_group ? blocks - done : blocks_per_group,
+                      part = all / parts;
+    for (std::size_t i = 0; i < parts; ++i) {
+      fetch_row<V>(result + i * t.row_stride);
+      accumulate<Form>(i + 1 < parts ? part : all - i * part, from, acc);
+    }
+    if (!is_grouped) {
       unroll(rows, [&](auto i) {
-        unroll(vecs, [&](auto v) { store_ints(out + i * t.row_stride + v * kLanes, acc[i][v]); });
+        unroll(vecs, [&](auto v) { store_ints(result + i * t.row_stride + v * kLanes, acc[i][v]); });
       });
       return;
     }
@@ -275,22 +290,27 @@ void run_panels_of_rows(const QGemmTile& t, std::size_t panel) {
   unroll(vecs, [&](auto v) { w[v] = t.w + (panel + v) * t.panel_stride; });
   VecI acc[M][V];
   start(t.init, acc);
-#pragma GCC unroll 4
-  for (std::size_t block = t.k / 4; block > 0; --block) {
-    VecI operand[V];
-    unroll(vecs, [&](auto v) {
-      operand[v] = load_ints(w[v]);
-      w[v] += kVecBytes;
-    });
-    unroll(rows, [&](auto i) {
-      std::int32_t quad;
-      std::memcpy(&quad, base[i / 3] + i % 3 * stride, sizeof quad);
-      const VecI x(quad);
-      unroll(vecs, [&](auto v) { acc[i][v] = dot4(acc[i][v], x, operand[v]); });
-    });
-    unroll(bases, [&](auto b) { base[b] += 4; });
-  }
   std::int32_t* const out = t.acc + panel * kLanes;
+  const std::size_t all = t.k / 4, part = all / M;
+  for (std::size_t i = 0; i < M; ++i) {
+    fetch_row<V>(out + i * t.row_stride);
+    std::size_t blocks = i + 1 < M ? part : all - i * part;
+#pragma GCC unroll 4
+    for (; blocks > 0; --blocks) {
+      VecI operand[V];
+      unroll(vecs, [&](auto v) {
+        operand[v] = load_ints(w[v]);
+        w[v] += kVecBytes;
+      });
+      unroll(rows, [&](auto i) {
+        std::int32_t quad;
+        std::memcpy(&quad, base[i / 3] + i % 3 * stride, sizeof quad);
+        const VecI x(quad);
+        unroll(vecs, [&](auto v) { acc[i][v] = dot4(acc[i][v], x, operand[v]); });
+      });
+      unroll(bases, [&](auto b) { base[b] += 4; });
+    }
+  }
   unroll(rows, [&](auto i) {
     unroll(vecs, [&](auto v) { store_ints(out + i * t.row_stride + v * kLanes, acc[i][v]); });
   });
@@ -299,6 +319,8 @@ void run_panels_of_rows(const QGemmTile& t, std::size_t panel) {
 template <std::size_t M>
 void run_in_place(const QGemmTile& t) {
   std::size_t panel = 0;
+  if constexpr (M <= kMaxRows / 3)
+    for (; panel + 4 <= t.panels; panel += 4) run_panels_of_rows<M, 4>(t, panel);
   for (; panel + 2 <= t.panels; panel += 2) run_panels_of_rows<M, 2>(t, panel);
   if (panel < t.panels) run_panels_of_rows<M, 1>(t, panel);
 }

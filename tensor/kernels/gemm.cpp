@@ -15,6 +15,9 @@ constexpr std::size_t kRows = 14;
 constexpr std::size_t kRows = 6;
 #endif
 constexpr std::size_t kVecs = 2;
+// Of tiles at least so deep the next one's rows of c are fetched on the way, a row in every part of k: taken
+// all at once, lines from beyond L2 hold the buffers through which a and b come.
+constexpr std::size_t kLeastDepthToFetch = 32;
 
 // Elements of a in one column of the tile. Unit row stride: packed, or stored by columns.
 template <std::size_t M>
@@ -54,8 +57,8 @@ struct StridedRows {
 
 // The tile whose first row of a, of c and of the bias these are.
 template <std::size_t M, std::size_t V, template <std::size_t> class Rows>
-inline void run_tile(const GemmTiles& t, const float* first_a, float* c, const float* row_bias,
-                     bool prefetch) {
+inline void run_tile(const GemmTiles& t, const float* first_a, float* c, const float* row_bias, bool prefetch,
+                     const float* next_c) {
   constexpr auto rows = std::make_index_sequence<M>{};
   constexpr auto vecs = std::make_index_sequence<V>{};
   VecF acc[M][V];
@@ -69,16 +72,20 @@ inline void run_tile(const GemmTiles& t, const float* first_a, float* c, const f
     unroll(rows, [&](auto i) { unroll(vecs, [&](auto v) { acc[i][v] = load_columns(row_of_c(i), v); }); });
   Rows<M> a(t, first_a);
   const float* b = t.b;
-  for (std::size_t p = 0; p < t.k; ++p) {
-    VecF row[V];
-    unroll(vecs, [&](auto v) { row[v] = load(b + v * kLanes); });
-    if (prefetch) unroll(vecs, [&](auto v) { prefetch_line(b + t.b_ahead + v * kLanes); });
-    unroll(rows, [&](auto i) {
-      const VecF x(a.template get<i>());
-      unroll(vecs, [&](auto v) { acc[i][v] = fma(x, row[v], acc[i][v]); });
-    });
-    a.next();
-    b += t.b_k;
+  const std::size_t parts = t.k < kLeastDepthToFetch ? 1 : M, part = t.k / parts;
+  for (std::size_t i = 0; i < parts; ++i, next_c += t.c_row) {
+    if (parts > 1) unroll(vecs, [&](auto v) { prefetch_line(next_c + v * kLanes); });
+    for (std::size_t p = i + 1 < parts ? part : t.k - i * part; p > 0; --p) {
+      VecF row[V];
+      unroll(vecs, [&](auto v) { row[v] = load(b + v * kLanes); });
+      if (prefetch) unroll(vecs, [&](auto v) { prefetch_line(b + t.b_ahead + v * kLanes); });
+      unroll(rows, [&](auto i) {
+        const VecF x(a.template get<i>());
+        unroll(vecs, [&](auto v) { acc[i][v] = fma(x, row[v], acc[i][v]); });
+      });
+      a.next();
+      b += t.b_k;
+    }
   }
   // It waited in memory: GCC likes to keep it in a vector register, whence it returns after the last product.
   asm("" : "+m"(c));
@@ -112,8 +119,10 @@ template <std::size_t M, std::size_t V, template <std::size_t> class Rows>
 void run_tiles(const GemmTiles& t) {
   for (std::size_t i = 0; i < t.count; ++i) {
     const auto tile = static_cast<std::ptrdiff_t>(i), row = static_cast<std::ptrdiff_t>(i * M);
-    run_tile<M, V, Rows>(t, t.a + tile * t.a_tile, t.c + row * t.c_row,
-                         t.row_bias == nullptr ? nullptr : t.row_bias + row, t.b_ahead != 0 && i == 0);
+    float* const c = t.c + row * t.c_row;
+    run_tile<M, V, Rows>(t, t.a + tile * t.a_tile, c, t.row_bias == nullptr ? nullptr : t.row_bias + row,
+                         t.b_ahead != 0 && i == 0,
+                         i + 1 < t.count ? c + static_cast<std::ptrdiff_t>(M) * t.c_row : t.c + V * kLanes);
   }
 }
 

@@ -61,14 +61,25 @@ inline void transpose(const float* x, std::size_t x_step, std::size_t n, std::si
       for (std::size_t i = 0; i < n; ++i) out[p * out_step + i] = x[i * x_step + p];
     return;
   }
-  for (std::size_t next = 0; next < k; next += 4) {
-    const std::size_t p = next + 4 <= k ? next : k - 4;  // the last four overlap those before
+  // What one cache line of a row has is used up before the next row's: lines of rows that are a power of two
+  // apart push each other out.
+  constexpr std::size_t kLine = 16;
+  for (std::size_t line = 0; line < k; line += kLine) {
+    const std::size_t end = k - line < kLine ? k : line + kLine;
+    const auto for_quads = [&](auto turn) {
+      for (std::size_t p = line; p < end; p += 4)
+        turn(p + 4 <= k ? p : k - 4);  // the last overlaps the one before
+    };
     std::size_t i = 0;
     for (; i + kLanes <= n; i += kLanes)
-      transpose_lanes_x4(x + i * x_step + p, x_step, out + p * out_step + i, out_step);
+      for_quads([&](std::size_t p) {
+        transpose_lanes_x4(x + i * x_step + p, x_step, out + p * out_step + i, out_step);
+      });
     for (; i < n; i += 4) {
       const std::size_t last = i + 4 <= n ? i : n - 4;
-      transpose_4x4(x + last * x_step + p, x_step, out + p * out_step + last, out_step);
+      for_quads([&](std::size_t p) {
+        transpose_4x4(x + last * x_step + p, x_step, out + p * out_step + last, out_step);
+      });
     }
   }
 }

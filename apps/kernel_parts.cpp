@@ -51,7 +51,7 @@ double rows_seconds(const KernelOperands& operands, const PackedMatrix& w, int a
            .flip = static_cast<std::uint8_t>(act_bits == 8 && kernels.signed_activations ? 0x80 : 0),
            .form = tiling.form,
            .group = size(k),
-           .weight_zero_point = w.stored_zero_point()},
+           .weight_zero_point = tiling.weight_zero_point},
           packed->data(), init.data());
     }
   });
@@ -63,7 +63,8 @@ double expand_seconds(const PackedMatrix& w, WeightForm form, double budget) {
   const std::int64_t panels = divide_up(w.n(), static_cast<std::int64_t>(kernels.lanes));
   return seconds_per_call(budget, [&] {
     for (std::int64_t p = 0; p < panels; ++p)
-      kernels.expand_panel(w.panel(p), size(w.k()), w.options().bit_width, form, out->data());
+      kernels.expand_panel(w.panel(p), size(w.k()), w.options().bit_width,
+                           w.options().bit_width < 8 ? w.stored_zero_point() : 0, form, out->data());
   });
 }
 

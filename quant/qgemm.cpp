@@ -1,6 +1,7 @@
 #include "quant/qgemm.h"
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "quant/kernels/bits.h"
@@ -16,8 +17,8 @@ namespace {
 
 // Rows that are packed together: they stay in L2 while the panels of the weights stream past them.
 constexpr std::int64_t kBlockBytes = 512 << 10;
-// Side by side in one call: a lone tile wants many streams; tiles one below the other want to find the panels in
-// L1, but at least two of them.
+// Side by side in one call: a lone tile wants many streams; tiles one below the other want to find the panels
+// in L1, but at least two of them.
 constexpr std::int64_t kPanelBytesInL1 = 32 << 10;
 constexpr std::int64_t kLeastPanels = 2;
 constexpr std::int64_t kRowsPerUnit = 8, kPanelsPerUnit = 4;
@@ -201,8 +202,7 @@ class Part {
     sums_ = take<std::int32_t>(sums);
     row_bytes_ = take<std::uint8_t>(tiling_.height * k_);
     codes_ = take<std::uint8_t>(sums);
-    if (tiling_.form != WeightForm::packed)
-      expanded_ = take<std::byte>(block_panels_ * stored_panel_bytes());
+    if (tiling_.form != WeightForm::packed) expanded_ = take<std::byte>(block_panels_ * stored_panel_bytes());
   }
 
   void run_block(std::int64_t first_tile, std::int64_t tiles) {
@@ -234,9 +234,9 @@ class Part {
   bool takes_rows(const std::uint8_t* const* rows, std::int64_t count, std::int64_t tile_rows) const {
     if (kernels_.takes_rows == nullptr || !kernels_.takes_rows(job_.w.options().bit_width, tiling_.form))
       return false;
-    if (job_.stored.flip != 0 || job_.w.stored_zero_point() != 0 || k_ % 4 != 0 || job_.w.group() != 0)
+    if (job_.stored.flip != 0 || tiling_.weight_zero_point != 0 || k_ % 4 != 0 || job_.w.group() != 0)
       return false;
-    if (count < 2 || count != tile_rows || rows[0] == row_bytes_) return false;
+    if (count < 2 || count != tile_rows) return false;
     for (std::int64_t i = 2; i < count; ++i)
       if (rows[i] - rows[i - 1] != rows[1] - rows[0]) return false;
     return rows[1] > rows[0];
@@ -249,7 +249,11 @@ class Part {
       rows[i] = job_.rows.row(row_ + tile * tiling_.height + i, row_bytes_ + i * k_);
     in_place_[slot] = {};
     if (takes_rows(rows, count, tiling_.height_of(tile))) {
-      in_place_[slot] = {rows[0], size(rows[1] - rows[0])};
+      const std::size_t stride = size(rows[1] - rows[0]);
+      const std::uint8_t* first = rows[0];
+      if (first == row_bytes_)  // they stay until all panels have met them
+        first = static_cast<std::uint8_t*>(std::memcpy(a_ + slot * tile_bytes_, first, size(count) * stride));
+      in_place_[slot] = {first, stride};
       std::fill_n(init_ + slot * groups_ * tiling_.height, tiling_.height, 0);
       return;
     }
@@ -262,7 +266,7 @@ class Part {
                         .flip = job_.stored.flip,
                         .form = tiling_.form,
                         .group = size(job_.w.group() == 0 ? k_ : job_.w.group()),
-                        .weight_zero_point = job_.w.stored_zero_point()},
+                        .weight_zero_point = tiling_.weight_zero_point},
                        a_ + slot * tile_bytes_, init_ + slot * groups_ * tiling_.height);
   }
 
@@ -274,7 +278,8 @@ class Part {
     if (tiling_.form != WeightForm::packed) {
       stride = size(stored_panel_bytes());
       for (std::int64_t v = 0; v < panels; ++v)
-        kernels_.expand_panel(job_.w.panel(panel_ + panel + v), size(k_), bits, tiling_.form,
+        kernels_.expand_panel(job_.w.panel(panel_ + panel + v), size(k_), bits,
+                              job_.w.stored_zero_point() - tiling_.weight_zero_point, tiling_.form,
                               expanded_ + size(v) * stride);
       w = expanded_;
     }
@@ -371,9 +376,10 @@ void qgemm(std::int64_t m, const RowSource& rows, const ActFormat& format, const
   const Job job(rows, format, w, out, column);
   const auto lanes = static_cast<std::int64_t>(job.kernels.lanes);
   const std::int64_t panels = divide_up(w.n(), lanes);
-  // Threads that share rows each read all weights; those that share columns each bring all rows into order,
-  // which costs about eight times as much a byte.
-  const bool by_rows = m >= 2 * kRowsPerUnit && 8 * m >= w.n();
+  // Threads that share rows each read all weights, or expand them; those that share columns each bring all
+  // rows into order, which costs about eight times as much a byte as reading, and as much as expanding.
+  const std::int64_t row_cost = Tiling(w, m).form == WeightForm::packed ? 8 : 1;
+  const bool by_rows = m >= 2 * kRowsPerUnit && row_cost * m >= w.n();
   const std::int64_t unit = by_rows ? kRowsPerUnit : kPanelsPerUnit;
   const std::int64_t units = divide_up(by_rows ? m : panels, unit);
   const std::int64_t work = std::max<std::int64_t>(1, unit * (by_rows ? w.n() : m * lanes) * w.k());

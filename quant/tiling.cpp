@@ -33,6 +33,7 @@ Tiling::Tiling(const PackedMatrix& w, std::int64_t m) {
   fits_int16 = bits < 8 || kLargestActivation * w.max_pair() <= 32767;
   form =
       kernels.best_form(bits, fits_int16, static_cast<std::size_t>(height), static_cast<std::size_t>(tiles));
+  weight_zero_point = form == WeightForm::packed || bits == 8 ? w.stored_zero_point() : 0;
   const std::int64_t least_rows =
       form == WeightForm::packed ? 1 : static_cast<std::int64_t>(kernels.least_expanded_rows);
   last_height = smallest_height(heights, std::max(least_rows, m - (tiles - 1) * height));

@@ -14,6 +14,8 @@ struct Tiling {
   std::int64_t height, tiles, last_height;
   bool fits_int16;  // QGemmTile::fits_int16
   WeightForm form;
+  // What is left for the sums of rows to correct (RowsToPack); expand_panel takes care of the rest.
+  std::int32_t weight_zero_point;
 
   std::int64_t height_of(std::int64_t tile) const { return tile + 1 < tiles ? height : last_height; }
 };

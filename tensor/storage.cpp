@@ -25,12 +25,10 @@ class Pool {
     {
       const std::lock_guard lock(mutex_);
       stats_.bytes_in_use += capacity;
-      auto found = free_.find(capacity);
+      const auto found = free_.find(capacity);
       if (found != free_.end() && !found->second.empty()) {
-        std::byte* block = found->second.back();
-        found->second.pop_back();
         stats_.bytes_cached -= capacity;
-        return block;
+        return take_from(found->second);
       }
       ++stats_.system_allocations;
     }
@@ -47,7 +45,7 @@ class Pool {
     const std::lock_guard lock(mutex_);
     stats_.bytes_in_use -= capacity;
     try {
-      free_[capacity].push_back(block);
+      free_[capacity].push_back({block, this_thread()});
       stats_.bytes_cached += capacity;
     } catch (const std::bad_alloc&) {
       release(block);
@@ -62,16 +60,38 @@ class Pool {
   void trim() {
     const std::lock_guard lock(mutex_);
     for (auto& [capacity, blocks] : free_)
-      for (std::byte* block : blocks) release(block);
+      for (const Free& each : blocks) release(each.block);
     free_.clear();
     stats_.bytes_cached = 0;
   }
 
  private:
+  struct Free {
+    std::byte* block;
+    const void* giver;
+  };
+
+  // Any address of its own; that of a thread which has ended may come again.
+  static const void* this_thread() {
+    thread_local const char identity = 0;
+    return &identity;
+  }
+
+  // The last block that this thread gave, which its caches may still hold: fetching what another core has
+  // written costs more than filling a scratch buffer.
+  static std::byte* take_from(std::vector<Free>& blocks) {
+    const auto own = std::find_if(blocks.rbegin(), blocks.rend(),
+                                  [me = this_thread()](const Free& each) { return each.giver == me; });
+    const auto chosen = own == blocks.rend() ? blocks.end() - 1 : own.base() - 1;
+    std::byte* const block = chosen->block;
+    blocks.erase(chosen);
+    return block;
+  }
+
   static void release(std::byte* block) { ::operator delete (block, std::align_val_t{Storage::kAlignment}); }
 
   std::mutex mutex_;
-  std::unordered_map<std::size_t, std::vector<std::byte*>> free_;
+  std::unordered_map<std::size_t, std::vector<Free>> free_;
   PoolStats stats_{};
 };
 

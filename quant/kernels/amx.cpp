@@ -172,8 +172,9 @@ std::size_t expanded_bytes(std::size_t k, WeightForm form) noexcept {
   return without_tiles().expanded_bytes(k, form);
 }
 
-void expand_panel(const std::byte* panel, std::size_t k, int bits, WeightForm form, std::byte* out) noexcept {
-  without_tiles().expand_panel(panel, k, bits, form, out);
+void expand_panel(const std::byte* panel, std::size_t k, int bits, std::int32_t zero_point, WeightForm form,
+                  std::byte* out) noexcept {
+  without_tiles().expand_panel(panel, k, bits, zero_point, form, out);
 }
 
 // ---- Activations.

@@ -326,7 +326,7 @@ void run_in_place(const QGemmTile& t) {
 }
 
 bool takes_rows(int weight_bits, WeightForm form) noexcept {
-  return weight_bits == 8 && form == WeightForm::packed;
+  return weight_bits == 8 || form == WeightForm::bytes;
 }
 #endif
 

@@ -71,12 +71,20 @@ std::size_t expanded_bytes(std::size_t k, WeightForm form) noexcept {
   return quads(k) * kVecBytes * (form == WeightForm::words ? 2 : 1);
 }
 
+// Bytes less a byte, the former below 16, the latter at most 15: nothing is carried from byte to byte.
+inline VecI less(VecI bytes, std::int32_t zero_point) {
+  const std::uint32_t above = 0x80808080u - static_cast<std::uint32_t>(zero_point) * 0x01010101u;
+  return (bytes + VecI(static_cast<std::int32_t>(above))) ^ VecI(static_cast<std::int32_t>(0x80808080u));
+}
+
 template <int Bits>
-void expand(const std::byte* panel, std::size_t blocks, [[maybe_unused]] WeightForm form, std::byte* out) {
+void expand(const std::byte* panel, std::size_t blocks, [[maybe_unused]] std::int32_t zero_point,
+            [[maybe_unused]] WeightForm form, std::byte* out) {
   for (; blocks > 0; --blocks, panel += kVecBytes) {
     const VecI raw = load_ints(panel);
     unroll(std::make_index_sequence<codes_per_byte(Bits)>{}, [&](auto p) {
-      const VecI bytes = plane<Bits, static_cast<int>(p)>(raw);
+      VecI bytes = plane<Bits, static_cast<int>(p)>(raw);
+      if constexpr (Bits < 8) bytes = less(bytes, zero_point);
 #if defined(NIBBLE_HAS_WORDS)
       if (form == WeightForm::words) {
         store_ints(out, even_signed(bytes));
@@ -91,17 +99,18 @@ void expand(const std::byte* panel, std::size_t blocks, [[maybe_unused]] WeightF
   }
 }
 
-void expand_panel(const std::byte* panel, std::size_t k, int bits, WeightForm form, std::byte* out) noexcept {
+void expand_panel(const std::byte* panel, std::size_t k, int bits, std::int32_t zero_point, WeightForm form,
+                  std::byte* out) noexcept {
   const std::size_t blocks = block_count(k, bits);
   switch (bits) {
     case 1:
-      return expand<1>(panel, blocks, form, out);
+      return expand<1>(panel, blocks, zero_point, form, out);
     case 2:
-      return expand<2>(panel, blocks, form, out);
+      return expand<2>(panel, blocks, zero_point, form, out);
     case 4:
-      return expand<4>(panel, blocks, form, out);
+      return expand<4>(panel, blocks, zero_point, form, out);
     default:
-      return expand<8>(panel, blocks, form, out);
+      return expand<8>(panel, blocks, zero_point, form, out);
   }
 }
 

@@ -84,12 +84,12 @@ struct QGemmKernels {
   void (*pack_rows)(const RowsToPack& rows, std::byte* out, std::int32_t* init) noexcept;
 
   // The form that is fastest when so many tiles share a panel, the one that run must be given then; and the
-  // way from packed to it.
+  // way from packed to it, on which codes of fewer than 8 bits lose their zero point (0 for those of 8 bits).
   WeightForm (*best_form)(int weight_bits, bool fits_int16, std::size_t tile_rows,
                           std::size_t tiles) noexcept;
   std::size_t (*expanded_bytes)(std::size_t k, WeightForm form) noexcept;
-  void (*expand_panel)(const std::byte* panel, std::size_t k, int weight_bits, WeightForm form,
-                       std::byte* out) noexcept;
+  void (*expand_panel)(const std::byte* panel, std::size_t k, int weight_bits, std::int32_t zero_point,
+                       WeightForm form, std::byte* out) noexcept;
 
   void (*run)(const QGemmTile& tile) noexcept;
 

@@ -63,6 +63,7 @@ std::size_t agrees(const QGemmKernels& kernels, const Case& c, Rng& rng) {
   if (!std::equal(stored.begin(), stored.end(), unpacked.begin())) return 0;
 
   const WeightForm form = kernels.best_form(c.weight_bits, c.weight_bits < 8, c.rows, c.tiles);
+  const bool taken_away = form != WeightForm::packed && c.weight_bits < 8;  // the zero point, by expand_panel
   GuardedBuffer<std::uint8_t> a(c.count * c.k, c.guard_front);
   for (std::uint8_t& x : a) x = static_cast<std::uint8_t>(draw(c.activations, 0, 255, rng));
   if (c.activations == Fill::last_row) std::fill(a.begin(), a.end() - c.k, c.flip);
@@ -82,7 +83,7 @@ std::size_t agrees(const QGemmKernels& kernels, const Case& c, Rng& rng) {
                      .flip = c.flip,
                      .form = form,
                      .group = c.k,
-                     .weight_zero_point = c.weight_zero_point},
+                     .weight_zero_point = taken_away ? 0 : c.weight_zero_point},
                     packed_rows.data(), init.data());
 
   QGemmTile tile{};
@@ -105,8 +106,8 @@ std::size_t agrees(const QGemmKernels& kernels, const Case& c, Rng& rng) {
   if (form != WeightForm::packed) {
     std::fill(expanded.begin(), expanded.end(), std::byte{0x5a});
     for (std::size_t p = 0; p < panels; ++p)
-      kernels.expand_panel(packed.data() + p * panel_bytes, c.k, c.weight_bits, form,
-                           expanded.data() + p * expanded_bytes);
+      kernels.expand_panel(packed.data() + p * panel_bytes, c.k, c.weight_bits,
+                           taken_away ? c.weight_zero_point : 0, form, expanded.data() + p * expanded_bytes);
     tile.w = expanded.data();
     tile.panel_stride = expanded_bytes;
   }

@@ -57,14 +57,14 @@ double rows_seconds(const KernelOperands& operands, const PackedMatrix& w, int a
   });
 }
 
-double expand_seconds(const PackedMatrix& w, WeightForm form, double budget) {
+double expand_seconds(const PackedMatrix& w, const Tiling& tiling, double budget) {
   const QGemmKernels& kernels = w.kernels();
-  const auto out = Storage::allocate(kernels.expanded_bytes(size(w.k()), form));
+  const auto out = Storage::allocate(kernels.expanded_bytes(size(w.k()), tiling.form));
   const std::int64_t panels = divide_up(w.n(), static_cast<std::int64_t>(kernels.lanes));
   return seconds_per_call(budget, [&] {
     for (std::int64_t p = 0; p < panels; ++p)
       kernels.expand_panel(w.panel(p), size(w.k()), w.options().bit_width,
-                           w.options().bit_width < 8 ? w.stored_zero_point() : 0, form, out->data());
+                           w.stored_zero_point() - tiling.weight_zero_point, tiling.form, out->data());
   });
 }
 
@@ -120,7 +120,7 @@ KernelParts measure_parts(const KernelOperands& operands, const PackedMatrix& w,
   parts.rows = rows_seconds(operands, w, act_bits, tiling, budget);
   parts.kernel = kernel_seconds(w, act_bits, operands.shape(), tiling, budget);
   parts.expanded = tiling.form != WeightForm::packed;
-  if (parts.expanded) parts.unpack = expand_seconds(w, tiling.form, budget);
+  if (parts.expanded) parts.unpack = expand_seconds(w, tiling, budget);
   return parts;
 }
 

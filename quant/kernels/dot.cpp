@@ -238,10 +238,9 @@ template <class Form, std::size_t M, std::size_t V>
 void run_panels(const QGemmTile& t, std::size_t panel) {
   constexpr auto rows = std::make_index_sequence<M>{};
   constexpr auto vecs = std::make_index_sequence<V>{};
-  const std::size_t blocks = divide_up(divide_up(t.k, 4) * 4, Form::kCodes),  // whole quads, also of int16
-
-      blocks_per_group = t.group == 0 ? blocks : t.group / Form::kCodes;
+  const std::size_t blocks = divide_up(divide_up(t.k, 4) * 4, Form::kCodes);  // whole quads, also of int16
   const bool is_grouped = t.group != 0;
+  const std::size_t blocks_per_group = is_grouped ? t.group / Form::kCodes : blocks;
   const std::size_t parts = is_grouped ? 1 : M;
   const float* scale = t.group_scale + panel * t.group_scale_stride;
   const std::int32_t* init = t.init;

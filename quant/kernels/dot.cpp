@@ -225,39 +225,25 @@ Operands<V> operands(const QGemmTile& t, std::size_t panel) {
   return from;
 }
 
-// A row of the result, before its sums are there. Left to the stores at the end, lines that come from beyond
-// L2 hold the buffers through which the next tile gets its rows: so k is taken in as many parts as there are
-// rows.
-template <std::size_t V>
-inline void fetch_row(const std::int32_t* row) {
-  unroll(std::make_index_sequence<V>{}, [&](auto v) { prefetch_bytes(row + v * kLanes); });
-}
-
 // Panels [panel, panel + V) of the tile. All of k is one group where scales are not per group.
 template <class Form, std::size_t M, std::size_t V>
 void run_panels(const QGemmTile& t, std::size_t panel) {
   constexpr auto rows = std::make_index_sequence<M>{};
   constexpr auto vecs = std::make_index_sequence<V>{};
-  const std::size_t blocks = divide_up(divide_up(t.k, 4) * 4, Form::kCodes);  // whole quads, also of int16
-  const bool is_grouped = t.group != 0;
-  const std::size_t blocks_per_group = is_grouped ? t.group / Form::kCodes : blocks;
-  const std::size_t parts = is_grouped ? 1 : M;
+  const std::size_t blocks = divide_up(divide_up(t.k, 4) * 4, Form::kCodes),  // whole quads, also of int16
+
+      blocks_per_group = t.group == 0 ? blocks : t.group / Form::kCodes;
   const float* scale = t.group_scale + panel * t.group_scale_stride;
   const std::int32_t* init = t.init;
-  std::int32_t* const result = t.acc + panel * kLanes;
   Operands<V> from = operands<V>(t, panel);
   for (std::size_t done = 0; done < blocks; done += blocks_per_group, init += M) {
     VecI acc[M][V];
     start(init, acc);
-    const std::size_t all = blocks - done < blocks_per_group ? blocks - done : blocks_per_group,
-                      part = all / parts;
-    for (std::size_t i = 0; i < parts; ++i) {
-      fetch_row<V>(result + i * t.row_stride);
-      accumulate<Form>(i + 1 < parts ? part : all - i * part, from, acc);
-    }
-    if (!is_grouped) {
+    accumulate<Form>(blocks - done < blocks_per_group ? blocks - done : blocks_per_group, from, acc);
+    if (t.group == 0) {
+      std::int32_t* const out = t.acc + panel * kLanes;
       unroll(rows, [&](auto i) {
-        unroll(vecs, [&](auto v) { store_ints(result + i * t.row_stride + v * kLanes, acc[i][v]); });
+        unroll(vecs, [&](auto v) { store_ints(out + i * t.row_stride + v * kLanes, acc[i][v]); });
       });
       return;
     }
@@ -290,9 +276,11 @@ void run_panels_of_rows(const QGemmTile& t, std::size_t panel) {
   VecI acc[M][V];
   start(t.init, acc);
   std::int32_t* const out = t.acc + panel * kLanes;
+  // A row of the result is fetched before each of M parts of k. Left to the stores at the end, lines from
+  // beyond L2 hold the buffers through which the next tile gets its rows.
   const std::size_t all = t.k / 4, part = all / M;
   for (std::size_t i = 0; i < M; ++i) {
-    fetch_row<V>(out + i * t.row_stride);
+    unroll(vecs, [&](auto v) { prefetch_bytes(out + i * t.row_stride + v * kLanes); });
     std::size_t blocks = i + 1 < M ? part : all - i * part;
 #pragma GCC unroll 4
     for (; blocks > 0; --blocks) {

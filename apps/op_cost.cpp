@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "autograd/node.h"
+
 namespace nibble {
 namespace {
 
@@ -33,7 +35,7 @@ OpCost forward_cost(std::string_view op, std::span<const Variable> inputs, const
 OpCost backward_cost(std::string_view op, std::span<const Variable> inputs, const Tensor& out) {
   OpCost cost{0, bytes(out)};
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    if (!inputs[i].requires_grad()) continue;
+    if (!wants_grad(inputs[i])) continue;
     const Tensor& gradient = inputs[i].value();
     cost.bytes += bytes(gradient);
     if (is_product(op) && i < 2) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 
 #include "autograd/no_grad.h"
@@ -13,7 +14,7 @@ namespace {
 
 struct Pending {
   std::shared_ptr<Node> node;
-  Tensor grad;
+  Tensor grad;  // undefined where nobody wants it
 };
 
 // Whether nobody else can see the elements: then they may be added to in place. Gradients are otherwise never
@@ -57,14 +58,18 @@ void run_backward(const std::shared_ptr<Node>& root, Tensor grad, bool retain_gr
     Pending current = std::move(pending.rbegin()->second);
     pending.erase(std::prev(pending.end()));
     Node& node = *current.node;
-    if (node.keeps_grad_) results.push_back(current);
+    if (node.keeps_grad_ && current.grad.defined()) results.push_back(current);
     if (node.leaf_) continue;
 
     NIBBLE_CHECK(node.backward_, "backward: the graph of ", node.name_,
                  " was freed by an earlier backward(); pass retain_graph to keep it");
     Needs needs;
-    for (const auto& input : node.inputs_) needs.push_back(input != nullptr);
-    Grads grads = node.backward_(current.grad, needs);
+    for (const auto& input : node.inputs_) {
+      needs.push_back(input != nullptr && input->wanted_);
+      if (input != nullptr && !input->wanted_) pending[input->sequence_].node = input;
+    }
+    const bool runs = std::find(needs.begin(), needs.end(), true) != needs.end();
+    Grads grads = runs ? node.backward_(current.grad, needs) : Grads(needs.size());
     NIBBLE_ASSERT(grads.size() == node.inputs_.size());
     current.grad = Tensor();
     for (std::size_t i = 0; i < grads.size(); ++i) {
@@ -83,7 +88,7 @@ void run_backward(const std::shared_ptr<Node>& root, Tensor grad, bool retain_gr
       grads[i].reset();
       accumulate(slot.grad, std::move(addend));
     }
-    if (OpObserver* observer = OpObserver::current()) observer->on_backward(node);
+    if (OpObserver* observer = OpObserver::current(); observer && runs) observer->on_backward(node);
     if (!retain_graph) {
       node.backward_ = nullptr;
       node.inputs_.clear();

@@ -4,6 +4,7 @@
 
 #include "autograd/no_grad.h"
 #include "autograd/op_observer.h"
+#include "tensor/factory.h"
 
 namespace nibble {
 namespace {
@@ -30,13 +31,17 @@ Node::Node(const char* name, const Tensor& out)
 Node::Node(const char* name, const Tensor& out, std::span<const Variable> inputs, Backward backward)
     : Node(name, out) {
   backward_ = std::move(backward);
-  for (const Variable& input : inputs) inputs_.push_back(input.node());
+  for (const Variable& input : inputs) {
+    inputs_.push_back(input.node());
+    wanted_ |= wants_grad(input);
+  }
 }
 
 std::shared_ptr<Node> Node::leaf(const Tensor& value) {
   std::shared_ptr<Node> node(new Node("leaf", value));
   node->leaf_ = true;
   node->keeps_grad_ = true;
+  node->wanted_ = true;
   return node;
 }
 
@@ -68,6 +73,16 @@ Variable make_op(const char* name, Tensor out, std::span<const Variable> inputs,
   }
   if (OpObserver* observer = OpObserver::current()) observer->on_forward(name, inputs, result);
   return result;
+}
+
+Variable with_zero_gradient(const Variable& x, const Variable& parameter) {
+  Variable y = make_op(
+      "with_zero_gradient", x.value(), {x, parameter},
+      [zero = zeros(parameter.shape(), parameter.dtype())](const Tensor& grad, const Needs& needs) -> Grads {
+        return {needs[0] ? Grad(grad) : std::nullopt, zero};
+      });
+  if (y.requires_grad()) y.node()->wanted_ = wants_grad(x);
+  return y;
 }
 
 }  // namespace nibble

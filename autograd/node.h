@@ -35,6 +35,11 @@ inline Variable make_op(const char* name, Tensor out, std::initializer_list<Vari
   return make_op(name, std::move(out), std::span(inputs.begin(), inputs.size()), std::move(backward));
 }
 
+// x, from which backward gives `parameter` the gradient 0, whatever it gives else: optimizers then count the
+// step for a parameter that this step's x does not depend on. That alone makes no operation compute the
+// gradient of an input: one that depends on nothing else gets none, and keeps none for retain_grad().
+Variable with_zero_gradient(const Variable& x, const Variable& parameter);
+
 // A tensor kept for backward. get() throws when the tensor was changed in place in the meantime.
 class SavedTensor {
  public:
@@ -46,11 +51,6 @@ class SavedTensor {
   Tensor tensor_;
   std::uint64_t version_ = 0;
 };
-
-// For a tensor that only the gradient of `input` reads: kept when that gradient is wanted.
-inline SavedTensor saved_for(const Variable& input, const Tensor& tensor) {
-  return input.requires_grad() ? SavedTensor(tensor) : SavedTensor();
-}
 
 // One recorded operation, or a leaf (no inputs). Nodes are numbered in order of creation, which is a
 // topological order: backward needs no search.
@@ -65,9 +65,12 @@ class Node {
   const char* name() const { return name_; }
   std::uint64_t sequence() const { return sequence_; }
   bool is_leaf() const { return leaf_; }
+  // Whether a leaf depends on its gradient: false below with_zero_gradient() alone.
+  bool is_wanted() const { return wanted_; }
 
  private:
   friend class Variable;
+  friend Variable with_zero_gradient(const Variable& x, const Variable& parameter);
   friend void run_backward(const std::shared_ptr<Node>& root, Tensor grad, bool retain_graph);
   Node(const char* name, const Tensor& out);
 
@@ -77,10 +80,18 @@ class Node {
   DType dtype_;
   bool leaf_ = false;
   bool keeps_grad_ = false;
+  bool wanted_ = false;
   std::vector<std::shared_ptr<Node>> inputs_;  // null: needs no gradient
   Backward backward_;
   Tensor grad_;
 };
+
+inline bool wants_grad(const Variable& x) { return x.requires_grad() && x.node()->is_wanted(); }
+
+// For a tensor that only the gradient of `input` reads: kept when that gradient is wanted.
+inline SavedTensor saved_for(const Variable& input, const Tensor& tensor) {
+  return wants_grad(input) ? SavedTensor(tensor) : SavedTensor();
+}
 
 Variable make_variable(Tensor value, std::shared_ptr<Node> node);
 

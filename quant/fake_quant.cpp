@@ -184,8 +184,7 @@ Variable fake_quantize_max_pool2d(const Variable& input, const Variable& scale, 
   const auto blank = [&] { return empty({outer, pool.oh, pool.ow, pool.images}).permute(order); };
   Tensor y = blank();
   const std::vector<Variable> inputs = inputs_of(input, scale, zero_point);
-  const bool saves = grad_enabled() && std::any_of(inputs.begin(), inputs.end(),
-                                                   [](const Variable& v) { return v.requires_grad(); });
+  const bool saves = grad_enabled() && std::any_of(inputs.begin(), inputs.end(), wants_grad);
   SavedChoice saved = saves ? SavedChoice{blank(), blank()} : SavedChoice{};
   const Shape scale_shape = scale.shape();
   float* const out = y.mutable_data<float>();

@@ -17,14 +17,6 @@ namespace {
 
 float value_of(const Variable& x) { return static_cast<float>(x.value().item()); }
 
-// x itself; `parameter` gets the gradient 0, not none, so that optimizers count these steps for it.
-Variable with_zero_gradient(const Variable& x, const Variable& parameter) {
-  return make_op("with_zero_gradient", x.value(), {x, parameter},
-                 [](const Tensor& grad, const Needs&) -> Grads {
-                   return {grad, scalar(0)};
-                 });
-}
-
 }  // namespace
 
 QuantActivation::QuantActivation(const ActQuantizer& quantizer, bool relu)

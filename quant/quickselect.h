@@ -1,26 +1,31 @@
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <span>
-#include <utility>
+
+#include "tensor/tensor.h"
 
 namespace nibble::quant {
 
-// An array of keys and where they came from, for selection in place. Both spans have the same size.
-struct Keys {
-  std::span<std::int32_t> key, origin;
+// The k-th smallest of n keys. Which of several equal ones that is depends on the algorithm, and the gradient
+// of a percentile goes there; quantized networks make such ties common. This is the algorithm behind
+// torch.kthvalue: quickselect with the median of three moved to the left end (Numerical Recipes,
+// section 8.5). Its partitions go by masks and move keys alone, and only those of the side that holds the
+// k-th; where that came from is found afterwards, by going back through the masks.
+class Quickselect {
+ public:
+  // Takes its memory from the pool, where fresh pages would cost more than the selection. 0 < n < 2^31.
+  explicit Quickselect(std::int64_t n);
 
-  void swap(std::size_t i, std::size_t j) {
-    std::swap(key[i], key[j]);
-    std::swap(origin[i], origin[j]);
-  }
+  std::span<std::int32_t> keys();  // for the caller to write, before each selection
+
+  // The index of the k-th smallest key, 0 <= k < n. Scrambles the keys.
+  std::int64_t index_of_smallest(std::int64_t k);
+
+ private:
+  std::int64_t n_;
+  Tensor keys_, buffer_;  // int32
+  Tensor masks_;          // int64
 };
-
-// The origin of the k-th smallest key (0-based, k < size). Which of several equal elements that is depends on
-// the algorithm, and the gradient of a percentile goes there; quantized networks make such ties common. This
-// is the algorithm behind torch.kthvalue: quickselect with the median of three moved to the left end
-// (Numerical Recipes, section 8.5).
-std::int32_t quickselect(Keys keys, std::size_t k);
 
 }  // namespace nibble::quant

@@ -48,23 +48,31 @@ std::int32_t bound_of(OrderBy by, const float* x, std::int64_t n) {
 }
 
 // The first `count` elements of x[begin, end) in the order of precedes. Blocks that hold nothing larger than
-// what is kept already are passed over at the speed of a maximum.
+// what is kept already are passed over at the speed of a maximum: large ones, and in those that do hold some
+// the small ones that do not.
 std::vector<Element> largest_few(OrderBy by, const float* x, std::int64_t begin, std::int64_t end,
                                  std::size_t count) {
-  constexpr std::int64_t kBlock = 256;
-  std::int32_t keys[kBlock], places[kBlock];
+  constexpr std::int64_t kLarge = 4096, kSmall = 256;
+  std::int32_t keys[kSmall];
   std::vector<Element> kept;
   kept.reserve(count + 1);
-  for (std::int64_t block = begin; block < end; block += kBlock) {
-    const std::int64_t n = std::min(end - block, kBlock);
-    if (kept.size() == count && bound_of(by, x + block, n) <= kept.back().key) continue;
-    order_key_kernels().keys(by, x + block, 0, n, keys, places);
-    for (std::int64_t i = 0; i < n; ++i) {
-      // Of equal keys the first in memory precedes: it is there already.
-      if (kept.size() == count && keys[i] <= kept.back().key) continue;
-      const Element element{keys[i], block + i};
-      kept.insert(std::upper_bound(kept.begin(), kept.end(), element, precedes), element);
-      if (kept.size() > count) kept.pop_back();
+  const auto holds_none = [&](std::int64_t first, std::int64_t n) {
+    return kept.size() == count && bound_of(by, x + first, n) <= kept.back().key;
+  };
+  for (std::int64_t large = begin; large < end; large += kLarge) {
+    const std::int64_t large_end = std::min(end, large + kLarge);
+    if (holds_none(large, large_end - large)) continue;
+    for (std::int64_t block = large; block < large_end; block += kSmall) {
+      const std::int64_t n = std::min(large_end - block, kSmall);
+      if (holds_none(block, n)) continue;
+      order_key_kernels().keys(by, x + block, n, keys);
+      for (std::int64_t i = 0; i < n; ++i) {
+        // Of equal keys the first in memory precedes: it is there already.
+        if (kept.size() == count && keys[i] <= kept.back().key) continue;
+        const Element element{keys[i], block + i};
+        kept.insert(std::upper_bound(kept.begin(), kept.end(), element, precedes), element);
+        if (kept.size() > count) kept.pop_back();
+      }
     }
   }
   return kept;
@@ -115,16 +123,16 @@ std::int64_t kth_smallest(OrderBy by, const Tensor& x, std::int64_t k, bool need
   if (!needs_gradient) return index_at(x, found.offset);
   NIBBLE_CHECK(n <= std::numeric_limits<std::int32_t>::max(), "percentile: ", n,
                " elements, expected fewer than 2^31");
-  // Memory of the pool, since fresh pages would cost more than the selection; taken even without a tie, so
-  // that the first one finds it there.
-  Tensor rows = empty(x.shape()), keys = empty({n}, DType::int32), origins = empty({n}, DType::int32);
+  // Taken even without a tie, so that the first one finds the memory in the pool.
+  Quickselect selection(n);
+  Tensor rows = empty(x.shape());
   if (!tied) return index_at(x, found.offset);
   rows.copy_from(x);
-  const Keys all{keys.mutable_values<std::int32_t>(), origins.mutable_values<std::int32_t>()};
+  std::int32_t* const keys = selection.keys().data();
   parallel_for(n, 1 << 15, [&](std::int64_t begin, std::int64_t end) {
-    order_key_kernels().keys(by, rows.data<float>(), begin, end, all.key.data(), all.origin.data());
+    order_key_kernels().keys(by, rows.data<float>() + begin, end - begin, keys + begin);
   });
-  return quickselect(all, static_cast<std::size_t>(k - 1));
+  return selection.index_of_smallest(k - 1);
 }
 
 // The k-th smallest key of x as a rank-0 result, `value` and `slope` of the element that has it.
@@ -139,7 +147,7 @@ Variable order_statistic(const char* name, OrderBy by, const Variable& x, double
   const double place = 0.01 * q * static_cast<double>(n);
   const auto k = static_cast<std::int64_t>(from_below ? std::ceil(place) : std::floor(place + 0.5));
   const std::int64_t index =
-      kth_smallest(by, dense, std::clamp<std::int64_t>(k, 1, n), grad_enabled() && x.requires_grad());
+      kth_smallest(by, dense, std::clamp<std::int64_t>(k, 1, n), grad_enabled() && wants_grad(x));
   const float found = dense.data<float>()[offset_of(dense, index)];
   return make_op(name, scalar(value(found)), {x},
                  [index, slope = slope(found)](const Tensor& grad, const Needs&) -> Grads {

@@ -26,9 +26,8 @@ Int order_key(Int bits) {
 }
 
 struct OrderKeyKernels {
-  // keys[i] = order_key(x[i]) and origins[i] = i for begin <= i < end.
-  void (*keys)(OrderBy by, const float* x, std::int64_t begin, std::int64_t end, std::int32_t* keys,
-               std::int32_t* origins) noexcept;
+  // keys[i] = order_key(x[i]) for 0 <= i < n.
+  void (*keys)(OrderBy by, const float* x, std::int64_t n, std::int32_t* keys) noexcept;
 };
 
 NIBBLE_DECLARE_KERNELS(OrderKeyKernels, order_key_kernels)

@@ -281,6 +281,40 @@ TEST_CASE("a gradient lies in memory of its own") {
   }
 }
 
+TEST_CASE("with_zero_gradient: the parameter counts as used, and nobody computes a gradient for its sake") {
+  Variable parameter(full({2}, 3), true), w(ones({2}), true);
+  const auto count = [](const Variable& x, const Variable& y, std::vector<Needs>& calls) {
+    return make_op("count", add(x.value(), y.value()), {x, y},
+                   [&](const Tensor& grad, const Needs& needs) -> Grads {
+                     calls.push_back(needs);
+                     return {needs[0] ? Grad(grad) : std::nullopt, needs[1] ? Grad(grad) : std::nullopt};
+                   });
+  };
+  std::vector<Needs> below, above;
+  SECTION("where nothing else depends on the gradient") {
+    const Variable h = with_zero_gradient(Variable(ones({2})), parameter);
+    count(count(h, Variable(ones({2})), below), w, above).backward(full({2}, 5));
+    CHECK(below.empty());
+    CHECK(above == std::vector<Needs>{{false, true}});
+    CHECK(same_elements(parameter.grad(), zeros({2})));
+    CHECK(same_elements(w.grad(), full({2}, 5)));
+  }
+  SECTION("where x has a gradient of its own") {
+    Variable x(ones({2}), true);
+    const Variable h = with_zero_gradient(x * 2, parameter);
+    count(count(h, Variable(ones({2})), below), w, above).backward(full({2}, 5));
+    CHECK(below == std::vector<Needs>{{true, false}});
+    CHECK(above == std::vector<Needs>{{true, true}});
+    CHECK(same_elements(parameter.grad(), zeros({2})));
+    CHECK(same_elements(x.grad(), full({2}, 10)));
+  }
+  SECTION("and added to what comes from elsewhere") {
+    const Variable h = with_zero_gradient(Variable(ones({2})), parameter);
+    (h * w + parameter * 4).backward(ones({2}));
+    CHECK(same_elements(parameter.grad(), full({2}, 4)));
+  }
+}
+
 TEST_CASE("accumulating into a gradient that nobody else holds allocates no other") {
   Variable a(ones({1000}), true);
   (a * 3).backward(ones({1000}));

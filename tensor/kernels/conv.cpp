@@ -52,10 +52,6 @@ struct Taps {
   Range h, w;
 };
 
-struct Loop {
-  Index count, x_step, w_step;
-};
-
 // K output channels times P neighbouring pixels times V vectors of images, from x and to y, which point to
 // the first pixel's first tap and its first output channel.
 template <Index K, Index P, Index V, bool Whole>
@@ -68,21 +64,16 @@ void forward_block(const DirectConv& p, const float* x, const float* weight, con
   };
   VecF sum[K][P * V];
   unroll(channels, [&](auto k) { unroll(vectors, [&](auto i) { sum[k][i] = VecF(0.0f); }); });
+  // A single channel leaves the innermost loop to the taps of a row.
+  const bool single = p.c == 1;
   const Index width = taps.w.end - taps.w.begin, x_s = p.dilation_w * p.x_w, pixel = p.stride_w * p.x_w;
-  const Loop rows{taps.h.end - taps.h.begin, p.dilation_h * p.x_h, p.s * p.c * p.k};
-  const Loop columns{width, x_s, p.c * p.k}, inputs{p.c, p.x_c, p.k};
-  // One output channel reuses nothing but what neighbouring pixels share. That stays in L1 where input
-  // channels come one by one: they often lie a multiple of 4 KiB apart, of which it holds few.
-  const bool taps_inside = K == 1 || p.c == 1;
-  const Loop outer = taps_inside ? inputs : rows, middle = taps_inside ? rows : columns,
-             inner = taps_inside ? columns : inputs;
-  x += taps.h.begin * rows.x_step + taps.w.begin * x_s;
-  weight += taps.h.begin * rows.w_step + taps.w.begin * columns.w_step;
-  for (Index a = 0; a < outer.count; ++a, x += outer.x_step, weight += outer.w_step) {
-    const float *x_a = x, *w_a = weight;
-    for (Index b = 0; b < middle.count; ++b, x_a += middle.x_step, w_a += middle.w_step) {
-      const float *in = x_a, *w = w_a;
-      for (Index c = 0; c < inner.count; ++c, in += inner.x_step, w += inner.w_step) {
+  const Index outer = single ? 1 : width, inner = single ? width : p.c, step = single ? x_s : p.x_c;
+  for (Index r = taps.h.begin; r < taps.h.end; ++r) {
+    const float* line = x + (r * p.dilation_h * p.x_h + taps.w.begin * x_s);
+    const float* w = weight + (r * p.s + taps.w.begin) * p.c * p.k;
+    for (Index s = 0; s < outer; ++s, line += x_s) {
+      const float* in = line;
+      for (Index c = 0; c < inner; ++c, in += step, w += p.k) {
         VecF broadcast[K];
         unroll(channels, [&](auto k) { broadcast[k] = VecF(w[k]); });
         unroll(vectors, [&](auto i) {

@@ -1,7 +1,9 @@
 #include "quant/scale.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <span>
 
 #include "autograd/node.h"
 #include "quant/qparams.h"
@@ -35,9 +37,24 @@ Variable at_least_scaling_min(const Variable& x) {
 Variable abs_max(const Variable& w) {
   const Tensor m = abs_max(w.value());
   return make_op("abs_max", m, {w},
-                 [w = SavedTensor(w.value()), m = SavedTensor(m)](const Tensor& grad, const Needs&) -> Grads {
-                   const Tensor is_maximum = equal(abs(w.get()), m.get());
-                   return {mul(mul(is_maximum, sign(w.get())), div(grad, sum(is_maximum)))};
+                 [w = SavedTensor(w.value()), m = static_cast<float>(m.item())](const Tensor& grad,
+                                                                                const Needs&) -> Grads {
+                   const Tensor source = w.get().contiguous();
+                   const std::span<const float> x = source.values<float>();
+                   const auto is_largest = [=](float v) { return std::fabs(v) == m; };
+                   const auto sign = [](float v) { return static_cast<float>((v > 0) - (v < 0)); };
+                   const auto upstream = static_cast<float>(grad.item());
+                   const auto ties = std::count_if(x.begin(), x.end(), is_largest);
+                   if (ties == 1) {
+                     const auto largest = std::find_if(x.begin(), x.end(), is_largest);
+                     return {ElementGrad{largest - x.begin(), sign(*largest) * upstream}};
+                   }
+                   // Shared evenly; nobody has a part in NaN, and all of it comes to NaN.
+                   const float part = upstream / static_cast<float>(ties);
+                   Tensor result = empty(source.shape());
+                   std::transform(x.begin(), x.end(), result.mutable_data<float>(),
+                                  [=](float v) { return (is_largest(v) ? sign(v) : 0.0f) * part; });
+                   return {result};
                  });
 }
 

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "autograd/ops_elementwise.h"
+#include "quant/scale.h"
 #include "tensor/elementwise.h"
 #include "tensor/factory.h"
 #include "tensor/parallel.h"
@@ -63,4 +65,20 @@ TEST_CASE("NaN counts as the largest value, however many there are") {
   CHECK(std::isnan(abs_percentile(Variable(x, true), 99.999).value().item()));
   CHECK(high_percentile(Variable(x, true), 50).value().item() == 1666);
   CHECK(low_percentile_or_zero(Variable(x, true), 0.001).value().item() == 0);
+}
+
+TEST_CASE("abs_max: the gradient goes to the largest magnitude, in equal parts where there are several") {
+  const auto gradient_of = [](const Tensor& x) {
+    Variable v(x, true);
+    abs_max(v).backward(scalar(6));
+    return v.grad();
+  };
+  const auto matrix = [](const std::vector<float>& values) { return from_values({2, 3}, values); };
+  CHECK(test::same_elements(gradient_of(matrix({1, -5, 3, 4, 0, 2})), matrix({0, -6, 0, 0, 0, 0})));
+  CHECK(test::same_elements(gradient_of(matrix({5, -5, 3, 5, 0, 2})), matrix({2, -2, 0, 2, 0, 0})));
+  CHECK(test::same_elements(gradient_of(zeros({3})), zeros({3})));
+  CHECK(test::same_elements(gradient_of(matrix({1, 2, 9, 4, 5, 6}).permute({1, 0})),
+                            matrix({0, 0, 6, 0, 0, 0}).permute({1, 0})));
+  const Tensor of_nan = gradient_of(matrix({1, std::nanf(""), 2, 3, 4, 5}));
+  for (const float g : of_nan.values<float>()) CHECK(std::isnan(g));
 }

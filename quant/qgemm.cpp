@@ -77,9 +77,8 @@ struct Job {
   const RequantizeKernels& epilogues = requantize_kernels(w.isa());
   const BitsKernels& bits = bits_kernels(w.isa());
   const StoredActivations stored{format, kernels};
-  std::shared_ptr<Storage> additions_storage = Storage::allocate(size(w.n()) * sizeof(std::int32_t));
-  std::shared_ptr<Storage> scales_storage;
-  const std::int32_t* additions = nullptr;
+  std::shared_ptr<Storage> additions_storage, scales_storage;
+  const std::int32_t* additions = nullptr;  // none if there is nothing to add
   const float *scales = nullptr, *float_additions = nullptr;
 
   Job(const RowSource& rows, const ActFormat& format, const PackedMatrix& w, const QGemmOutput& out,
@@ -88,9 +87,12 @@ struct Job {
     const std::int32_t* bias = nullptr;
     if (const auto* ints = std::get_if<ToInt32>(&out)) bias = ints->bias;
     if (const auto* codes = std::get_if<ToCodes>(&out)) bias = codes->bias;
-    auto* const to = reinterpret_cast<std::int32_t*>(additions_storage->data());
-    prepare_additions(stored.zero_point, w, bias, to);
-    if (bias != nullptr || stored.zero_point != 0) additions = to;
+    if (bias != nullptr || stored.zero_point != 0) {
+      additions_storage = Storage::allocate(size(w.n()) * sizeof(std::int32_t));
+      auto* const to = reinterpret_cast<std::int32_t*>(additions_storage->data());
+      prepare_additions(stored.zero_point, w, bias, to);
+      additions = to;
+    }
     if (std::holds_alternative<ToFloat>(out)) {
       scales_storage = Storage::allocate(2 * size(w.n()) * sizeof(float));
       auto* const products = reinterpret_cast<float*>(scales_storage->data());

@@ -4,22 +4,22 @@
 #include <iostream>
 #include <string>
 
-#include "apps/cpu_command.h"
-#include "apps/data_command.h"
-#include "apps/eval_command.h"
-#include "apps/export_command.h"
-#include "apps/infer_command.h"
-#include "apps/inspect_command.h"
-#include "apps/interrupt.h"
-#include "apps/lab_command.h"
-#include "apps/lower_command.h"
-#include "apps/profile_command.h"
-#include "apps/prove_command.h"
-#include "apps/ptq_command.h"
-#include "apps/qat_command.h"
-#include "apps/sweep_command.h"
-#include "apps/train_command.h"
-#include "apps/wait_policy.h"
+#include "apps/commands/cpu_command.h"
+#include "apps/commands/data_command.h"
+#include "apps/commands/eval_command.h"
+#include "apps/commands/export_command.h"
+#include "apps/commands/infer_command.h"
+#include "apps/commands/inspect_command.h"
+#include "apps/commands/lab_command.h"
+#include "apps/commands/lower_command.h"
+#include "apps/commands/profile_command.h"
+#include "apps/commands/prove_command.h"
+#include "apps/commands/ptq_command.h"
+#include "apps/commands/qat_command.h"
+#include "apps/commands/sweep_command.h"
+#include "apps/commands/train_command.h"
+#include "apps/terminal/interrupt.h"
+#include "apps/terminal/wait_policy.h"
 
 namespace {
 

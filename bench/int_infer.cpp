@@ -2,7 +2,7 @@
 #include <string>
 #include <vector>
 
-#include "apps/quantize.h"
+#include "apps/training/quantize.h"
 #include "bench/measure.h"
 #include "quant/integer/engine.h"
 #include "quant/integer/lowering.h"

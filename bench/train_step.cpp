@@ -1,7 +1,7 @@
 #include <memory>
 #include <string>
 
-#include "apps/run.h"
+#include "apps/training/run.h"
 #include "autograd/no_grad.h"
 #include "bench/measure.h"
 #include "nn/loss.h"

@@ -3,9 +3,9 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "apps/integer_network.h"
-#include "apps/proof.h"
-#include "apps/run.h"
+#include "apps/proof/integer_network.h"
+#include "apps/proof/proof.h"
+#include "apps/training/run.h"
 #include "quant/integer/model_file.h"
 #include "tests/apps/cli_support.h"
 #include "tests/support/catch.h"

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "apps/run.h"
+#include "apps/training/run.h"
 #include "quant/inspect.h"
 #include "tensor/safetensors.h"
 #include "tests/apps/cli_support.h"

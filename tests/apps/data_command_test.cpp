@@ -5,8 +5,8 @@
 #include <fstream>
 #include <stdexcept>
 
-#include "apps/download.h"
-#include "apps/png.h"
+#include "apps/plot/png.h"
+#include "apps/terminal/download.h"
 #include "tensor/atomic_file.h"
 #include "tensor/sha256.h"
 #include "tests/apps/cli_support.h"

@@ -2,9 +2,9 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "apps/chart.h"
-#include "apps/kernel_layers.h"
-#include "apps/kernel_measurements.h"
+#include "apps/plot/chart.h"
+#include "apps/profile/kernel_layers.h"
+#include "apps/profile/kernel_measurements.h"
 #include "tests/apps/cli_support.h"
 #include "tests/support/catch.h"
 

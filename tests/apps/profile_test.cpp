@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "apps/op_cost.h"
-#include "apps/step_profile.h"
+#include "apps/profile/op_cost.h"
+#include "apps/profile/step_profile.h"
 #include "autograd/no_grad.h"
 #include "autograd/ops_conv.h"
 #include "autograd/ops_matmul.h"

@@ -1,10 +1,10 @@
-#include "apps/report.h"
+#include "apps/lab/report.h"
 
 #include <nlohmann/json.hpp>
 
-#include "apps/canvas.h"
-#include "apps/chart.h"
-#include "apps/progress.h"
+#include "apps/plot/canvas.h"
+#include "apps/plot/chart.h"
+#include "apps/terminal/progress.h"
 #include "tensor/atomic_file.h"
 #include "tests/support/catch.h"
 

@@ -1,4 +1,4 @@
-#include "apps/run.h"
+#include "apps/training/run.h"
 
 #include "nn/loss.h"
 #include "tensor/factory.h"

@@ -5,9 +5,9 @@
 #include "data/gzip.h"
 #include "data/idx.h"
 #include "data/mnist.h"
-#include "tensor/sha256.h"
 #include "tensor/atomic_file.h"
 #include "tensor/format_error.h"
+#include "tensor/sha256.h"
 #include "tests/support/catch.h"
 
 using namespace nibble;

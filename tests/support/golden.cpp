@@ -83,7 +83,8 @@ double relative_error(const Tensor& actual, const Tensor& expected, double floor
 bool same_elements(const Tensor& actual, const Tensor& expected) {
   if (actual.shape() != expected.shape()) return false;
   bool same = true;
-  for_each_pair(actual, expected, [&](double a, double e) { same &= a == e || (std::isnan(a) && std::isnan(e)); });
+  for_each_pair(actual, expected,
+                [&](double a, double e) { same &= a == e || (std::isnan(a) && std::isnan(e)); });
   return same;
 }
 

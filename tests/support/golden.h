@@ -40,7 +40,8 @@ class Golden {
 // Largest |a - b| over the elements, in units of the largest |b| (at least `floor`); infinity where exactly
 // one is NaN or infinite. Throws when shapes differ.
 double relative_error(const Tensor& actual, const Tensor& expected, double floor = 1e-30);
-bool same_elements(const Tensor& actual, const Tensor& expected);  // shapes and values (NaN equals NaN); dtypes may differ
+// Shapes and values (NaN equals NaN); dtypes may differ.
+bool same_elements(const Tensor& actual, const Tensor& expected);
 // Largest distance in units in the last place of float32.
 std::int64_t max_ulps(const Tensor& actual, const Tensor& expected);
 

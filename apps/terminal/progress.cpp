@@ -1,0 +1,74 @@
+#include "apps/terminal/progress.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace nibble {
+namespace {
+
+std::string clock_text(double seconds) {
+  const auto s = static_cast<std::int64_t>(seconds + 0.5);
+  if (s >= 3600) return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
+  return fmt::format("{:02}:{:02}", s / 60, s % 60);
+}
+
+// Whole blocks and one of eight partial ones, as tqdm's.
+std::string bar_text(double share, int width) {
+  static const char* const kPartial[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+  const int eighths = static_cast<int>(share * width * 8 + 1e-9);
+  std::string bar;
+  for (int i = 0; i < eighths / 8; ++i) bar += "█";
+  int used = eighths / 8;
+  if (eighths % 8 != 0) {
+    bar += kPartial[eighths % 8];
+    ++used;
+  }
+  return bar + std::string(static_cast<std::size_t>(width - used), ' ');
+}
+
+}  // namespace
+
+std::string ProgressBar::format(const std::string& label, std::int64_t done, std::int64_t total,
+                                double seconds, double accuracy, double loss, int width) {
+  const double share = total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 1;
+  const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
+  const std::string left = rate > 0 ? clock_text(static_cast<double>(total - done) / rate) : "?";
+  const std::string bar = width > 0 ? "|" + bar_text(share, width) + "| " : " ";
+  return fmt::format("{}: {:3.0f}%{}{}/{} [{}<{}, {:.1f}it/s, acc={:.4f}, loss={:.4f}]", label, 100 * share,
+                     bar, done, total, clock_text(seconds), left, rate, accuracy, loss);
+}
+
+ProgressBar::ProgressBar(std::string label, std::int64_t total, std::FILE* out)
+    : label_(std::move(label)),
+      total_(total),
+      out_(out),
+      terminal_(isatty(fileno(out)) != 0),
+      begin_(Clock::now()),
+      drawn_(begin_) {}
+
+ProgressBar::~ProgressBar() {
+  if (open_) std::fputc('\n', out_);
+  std::fflush(out_);
+}
+
+void ProgressBar::update(std::int64_t done, double accuracy, double loss) {
+  const Clock::time_point now = Clock::now();
+  const double seconds = std::chrono::duration<double>(now - begin_).count();
+  if (terminal_) {
+    if (done < total_ && now - drawn_ < std::chrono::milliseconds(100)) return;
+    drawn_ = now;
+    open_ = true;
+    // \x1b[K clears what a longer line before left behind.
+    fmt::print(out_, "\r{}\x1b[K", format(label_, done, total_, seconds, accuracy, loss, 10));
+  } else {
+    const std::int64_t tenths = total_ > 0 ? done * 10 / total_ : 10;
+    if (tenths <= tenths_ && done < total_) return;
+    tenths_ = tenths;
+    fmt::print(out_, "{}\n", format(label_, done, total_, seconds, accuracy, loss, 0));
+  }
+  std::fflush(out_);
+}
+
+}  // namespace nibble

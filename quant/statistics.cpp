@@ -115,23 +115,35 @@ std::int64_t index_at(const Tensor& x, std::int64_t offset) {
   return index;
 }
 
+// The keys of x in row-major order, some planes at a time through `rows`, which stays in the cache: shape and
+// order of a part of x.
+void write_keys(OrderBy by, const Tensor& x, Tensor rows, std::int32_t* keys) {
+  for (std::int64_t first = 0; first < x.size(0); first += rows.size(0)) {
+    Tensor part = rows.narrow(0, 0, std::min(rows.size(0), x.size(0) - first));
+    part.copy_from(x.narrow(0, first, part.size(0)));
+    parallel_for(part.numel(), 1 << 15, [&](std::int64_t begin, std::int64_t end) {
+      order_key_kernels().keys(by, part.data<float>() + begin, end - begin, keys + begin);
+    });
+    keys += part.numel();
+  }
+}
+
 // The k-th smallest key (1-based) in x, which is dense: row-major index of its element. Which one of several
 // equal elements it is matters to the gradient alone.
 std::int64_t kth_smallest(OrderBy by, const Tensor& x, std::int64_t k, bool needs_gradient) {
+  constexpr std::int64_t kFewRows = 16, kFewElements = 1 << 16;  // at a time, whichever is more
   const std::int64_t n = x.numel();
   const auto [found, tied] = nth_largest(by, x.data<float>(), n, n - k + 1);
-  if (!needs_gradient) return index_at(x, found.offset);
+  if (!needs_gradient || x.rank() == 0) return index_at(x, found.offset);
   NIBBLE_CHECK(n <= std::numeric_limits<std::int32_t>::max(), "percentile: ", n,
                " elements, expected fewer than 2^31");
   // Taken even without a tie, so that the first one finds the memory in the pool.
   Quickselect selection(n);
-  Tensor rows = empty(x.shape());
+  Shape few = x.shape();
+  few[0] = std::min(few[0], std::max(kFewRows, kFewElements * few[0] / n));
+  const Tensor rows = empty(few);
   if (!tied) return index_at(x, found.offset);
-  rows.copy_from(x);
-  std::int32_t* const keys = selection.keys().data();
-  parallel_for(n, 1 << 15, [&](std::int64_t begin, std::int64_t end) {
-    order_key_kernels().keys(by, rows.data<float>() + begin, end - begin, keys + begin);
-  });
+  write_keys(by, x, rows, selection.keys().data());
   return selection.index_of_smallest(k - 1);
 }
 

@@ -8,6 +8,7 @@
 #include "nn/pool.h"
 #include "quant/integer/bounds.h"
 #include "quant/integer/trained_layers.h"
+#include "quant/integer/walk.h"
 #include "quant/quant_layer.h"
 #include "quant/quant_tensor.h"
 #include "tensor/check.h"
@@ -77,16 +78,9 @@ Tensor pixels_in_float(const Tensor& pixels, double divisor) {
 }  // namespace
 
 IntTrace run_deploy(const IntModel& model, const Tensor& pixels) {
-  Tensor codes = pixels.to(DType::int32).clone();
-  for (std::int32_t& code : codes.mutable_values<std::int32_t>())
-    code = model.input.codes[static_cast<std::size_t>(code)];
-  IntTrace trace{{"input", {}, codes}};
-  CodeFormat format = model.input.format;
-  for (const IntLayer& layer : model.layers) {
-    trace.push_back(std::visit([&](const auto& l) { return run(l, trace.back().codes, format); }, layer));
-    format = output_format(layer, format);
-  }
-  return trace;
+  return walk(model, pixels, [](const auto& layer, const Tensor& codes, const CodeFormat& format) {
+    return run(layer, codes, format);
+  });
 }
 
 FakeQuantTrace run_fake_quant(nn::Sequential& network, const Tensor& pixels, double pixel_divisor) {

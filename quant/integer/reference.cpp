@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "quant/integer/walk.h"
 #include "quant/kernels/reference.h"
 #include "tensor/factory.h"
 
@@ -89,16 +90,9 @@ LayerTrace run(const IntFlatten& l, const Tensor& input, const CodeFormat&) {
 }  // namespace
 
 IntTrace run_reference(const IntModel& model, const Tensor& pixels) {
-  Tensor codes = pixels.contiguous().to(DType::int32);
-  for (std::int32_t& code : codes.mutable_values<std::int32_t>())
-    code = model.input.codes[static_cast<std::size_t>(code)];
-  IntTrace trace{{"input", {}, codes}};
-  CodeFormat format = model.input.format;
-  for (const IntLayer& layer : model.layers) {
-    trace.push_back(std::visit([&](const auto& l) { return run(l, trace.back().codes, format); }, layer));
-    format = output_format(layer, format);
-  }
-  return trace;
+  return walk(model, pixels, [](const auto& layer, const Tensor& codes, const CodeFormat& format) {
+    return run(layer, codes, format);
+  });
 }
 
 std::int64_t argmax(const std::int32_t* logits, std::int64_t n) {

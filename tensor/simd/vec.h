@@ -96,12 +96,30 @@ inline VecI to_int(VecF v) { return xsimd::to_int(v); }  // truncates
 inline VecF to_float(VecI v) { return xsimd::to_float(v); }
 
 inline VecI bits_of(VecF v) { return xsimd::bitwise_cast<VecI>(v); }
+inline VecF from_bits(VecI v) { return xsimd::bitwise_cast<VecF>(v); }
 
 // 0, 1, 2 ...
 inline VecI lane_numbers() {
   alignas(64) std::int32_t numbers[kLanes];
   for (std::size_t i = 0; i < kLanes; ++i) numbers[i] = static_cast<std::int32_t>(i);
   return VecI::load_aligned(numbers);
+}
+
+// table[index] of 16 elements, 0 <= index < 16.
+inline VecF lookup_16(const float* table, VecI index) {
+#if defined(__AVX512F__)
+  return _mm512_permutexvar_ps(index, load(table));
+#elif defined(__AVX2__)
+  const __m256 low = _mm256_permutevar8x32_ps(load(table), index),
+               high = _mm256_permutevar8x32_ps(load(table + 8), index);
+  return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));
+#else
+  alignas(64) std::int32_t lane[kLanes];
+  alignas(64) float found[kLanes];
+  index.store_aligned(lane);
+  for (std::size_t i = 0; i < kLanes; ++i) found[i] = table[lane[i]];
+  return VecF::load_aligned(found);
+#endif
 }
 
 // bytes[offset], zero-extended, with 0 <= offset < size.

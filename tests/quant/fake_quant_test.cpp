@@ -205,6 +205,49 @@ TEST_CASE("fake quantization divides without a division to the same bits", "[tie
   }
 }
 
+TEST_CASE("pooling tells numbers on either side of a boundary between codes apart", "[tiers]") {
+  Rng rng(15);
+  QuantPool p{};
+  p.images = 1 << 10;
+  p.h = p.w = p.r = p.s = p.stride_h = p.stride_w = 2;
+  p.oh = p.ow = 1;
+  const auto n = static_cast<std::size_t>(p.images);
+  std::vector<float> x(4 * n), y(n), slope(n), source(n);
+  for (int i = 0; i < 200; ++i) {
+    const int bits = 1 + i % 8;
+    const float lo = i % 3 == 0 ? -std::ldexp(1.0f, bits - 1) : 0.0f, hi = lo + std::ldexp(1.0f, bits) - 1;
+    const FakeQuantParams params{.scale = std::ldexp(1 + static_cast<float>(rng.below(1 << 23)) * 0x1p-23f,
+                                                     static_cast<int>(rng.below(40)) - 20),
+                                 .zero_point = lo + static_cast<float>(rng.below(std::size_t{1} << bits)),
+                                 .lo = lo,
+                                 .hi = hi,
+                                 .clamp_passes = false,
+                                 .relu = rng.below(2) == 0};
+    for (float& v : x) {
+      const float code = lo - 2 + static_cast<float>(rng.below((std::size_t{1} << bits) + 4));
+      v = (code - params.zero_point - (rng.below(4) == 0 ? 0.0f : 0.5f)) * params.scale;
+      for (std::uint64_t steps = rng.below(4); steps > 0; --steps)
+        v = std::nextafter(v, rng.below(2) == 0 ? -HUGE_VALF : HUGE_VALF);
+    }
+    const quant::reference::FakeQuantFormulas<float> formulas(params);
+    for (Isa isa : supported_isas()) {
+      quant_pool_kernels(isa).forward(p, x.data(), y.data(), slope.data(), source.data(), params);
+      std::size_t wrong = 0;
+      for (std::size_t k = 0; k < n; ++k) {
+        std::size_t chosen = 0;
+        for (std::size_t at = 1; at < 4; ++at)
+          if (formulas.levels_of(x[at * n + k]).level > formulas.levels_of(x[chosen * n + k]).level)
+            chosen = at;
+        const auto gradients = formulas.backward(x[chosen * n + k], 1);
+        wrong += y[k] != formulas.forward(x[chosen * n + k]) || slope[k] != gradients.scale ||
+                 source[k] != static_cast<float>(chosen + 1) * (gradients.x - gradients.outside);
+      }
+      INFO(name_of(isa) << ", case " << i << ", scale " << params.scale);
+      CHECK(wrong == 0);
+    }
+  }
+}
+
 TEST_CASE("fake_quantize_max_pool2d: the bits of pooling after quantization, forward and backward") {
   Rng rng(13);
   const int before = num_threads();

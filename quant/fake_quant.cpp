@@ -6,7 +6,7 @@
 
 #include "autograd/no_grad.h"
 #include "autograd/node.h"
-#include "quant/kernels/fake_quant.h"
+#include "quant/kernels/quant_pool.h"
 #include "tensor/factory.h"
 #include "tensor/layout.h"
 #include "tensor/parallel.h"

@@ -16,6 +16,7 @@ namespace {
 
 using VecF = xsimd::batch<float>;
 using VecI = xsimd::batch<std::int32_t>;
+using MaskF = xsimd::batch_bool<float>;  // of comparisons
 inline constexpr std::size_t kLanes = VecF::size;
 
 inline VecF load(const float* p) { return VecF::load_unaligned(p); }

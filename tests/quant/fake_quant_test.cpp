@@ -7,6 +7,7 @@
 #include "autograd/no_grad.h"
 #include "autograd/ops_elementwise.h"
 #include "quant/kernels/fake_quant.h"
+#include "quant/kernels/quant_pool.h"
 #include "tensor/elementwise.h"
 #include "tensor/factory.h"
 #include "tensor/parallel.h"

@@ -1,0 +1,60 @@
+#pragma once
+
+// What the kernels of fake quantization share: the formulas without a division, and sums. For files compiled
+// by nibble_kernels() alone.
+
+#include <cstddef>
+
+#include "quant/kernels/fake_quant_formulas.h"
+#include "tensor/simd/vec.h"
+
+namespace nibble::quant::NIBBLE_TIER {
+namespace {
+
+using namespace nibble::NIBBLE_TIER;
+
+// Partial sums live in as many lanes on every tier, so that they come out the same.
+constexpr std::size_t kSumLanes = 16;
+constexpr std::size_t kParts = kSumLanes / kLanes;
+
+// FakeQuantFormulas for regular parameters, without division. Far outside the codes x is limited, which
+// changes nothing but that quotients stay small.
+class RegularFormulas : public FakeQuantFormulas<VecF> {
+ public:
+  explicit RegularFormulas(const FakeQuantParams& p)
+      : FakeQuantFormulas(p),
+        divider_(p.scale),
+        least_(p.relu ? 0.0f : -0x1p22f * p.scale),
+        largest_(0x1p22f * p.scale) {}
+
+  Levels levels_of(VecF x) const {
+    return levels(divider_.quotient(smaller_or_second(largest_, larger_or_second(least_, x))));
+  }
+  VecF forward(VecF x) const { return value(levels_of(x)); }
+
+ private:
+  Divider divider_;
+  VecF least_, largest_;
+};
+
+struct Sums {
+  VecF scale[kParts], outside[kParts];
+
+  Sums() {
+    for (std::size_t j = 0; j < kParts; ++j) scale[j] = outside[j] = VecF(0.0f);
+  }
+
+  FakeQuantSums total(float by) const { return {total(scale), -double{by} * total(outside)}; }
+
+ private:
+  static double total(const VecF (&parts)[kParts]) {
+    alignas(64) float lanes[kSumLanes];
+    for (std::size_t j = 0; j < kParts; ++j) store(lanes + j * kLanes, parts[j]);
+    double sum = 0;
+    for (const float lane : lanes) sum += double{lane};
+    return sum;
+  }
+};
+
+}  // namespace
+}  // namespace nibble::quant::NIBBLE_TIER

@@ -11,10 +11,10 @@ namespace nibble::quant {
 // for the keys from 64 * (left / 64 + w) on.
 struct Partition {
   std::ptrdiff_t left, right;
-  std::uint64_t*
-      from_left;  // the n-th set bit from below names the key that changes places with the one that
-  std::uint64_t* from_right;  // the n-th set bit from above names; words() words each
-  std::ptrdiff_t i, j;        // where the scans from the left and from the right stopped
+  // words() words each: the key of the n-th set bit of from_left, counted from below, changes places with
+  // that of the n-th of from_right, counted from above.
+  std::uint64_t *from_left, *from_right;
+  std::ptrdiff_t i, j;  // where the scans from the left and from the right stopped
 
   std::ptrdiff_t words() const { return right / 64 - left / 64 + 1; }
 };

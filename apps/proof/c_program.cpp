@@ -107,19 +107,6 @@ T take(const std::byte*& at) {
 
 }  // namespace
 
-TemporaryFolder::TemporaryFolder() {
-  std::string path = (fs::temp_directory_path() / "nibble-XXXXXX").string();
-  if (mkdtemp(path.data()) == nullptr)
-    throw std::runtime_error(
-        fmt::format("cannot make the folder {}: {}", path, std::generic_category().message(errno)));
-  path_ = path;
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
-}
-
 bool c_compiler_available(const CToolchain& tools) {
   Command command = compiler_of(tools);
   command.push_back("--version");

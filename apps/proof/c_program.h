@@ -5,22 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "apps/terminal/temporary_folder.h"
 #include "quant/integer/export_c.h"
 
 namespace nibble {
-
-// A fresh folder for temporary files, gone with all its contents when this is.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 // A command as words separated by spaces, which no shell ever sees, e.g. {"arm-linux-gnueabihf-gcc -static",
 // "qemu-arm"}. compiler "": $CC, or cc. runner "": the program is run as it is.

@@ -48,17 +48,6 @@ void write_split(const std::filesystem::path& folder, const std::string& split, 
 
 }  // namespace
 
-TempFolder::TempFolder() {
-  std::string name = (std::filesystem::temp_directory_path() / "nibble-test-XXXXXX").string();
-  if (!mkdtemp(name.data())) throw std::runtime_error("cannot make " + name);
-  path_ = name;
-}
-
-TempFolder::~TempFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
 void write_tiny_dataset(const std::filesystem::path& folder, int train_images, int test_images) {
   std::filesystem::create_directories(folder);
   write_split(folder, "train", train_images, 1);

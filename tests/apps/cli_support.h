@@ -6,21 +6,13 @@
 #include <string>
 #include <vector>
 
+#include "apps/terminal/temporary_folder.h"
+
 namespace nibble::test {
 
-// A folder of its own under the system's temporary folder, removed at the end.
-class TempFolder {
+class TempFolder : public TemporaryFolder {
  public:
-  TempFolder();
-  ~TempFolder();
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-  std::string file(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
+  std::string file(const std::string& name) const { return (path() / name).string(); }
 };
 
 // Four IDX files of ten easily told classes: a bright bar whose place depends on the label, on a noisy

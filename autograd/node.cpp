@@ -76,11 +76,11 @@ Variable make_op(const char* name, Tensor out, std::span<const Variable> inputs,
 }
 
 Variable with_zero_gradient(const Variable& x, const Variable& parameter) {
-  Variable y = make_op(
-      "with_zero_gradient", x.value(), {x, parameter},
-      [zero = zeros(parameter.shape(), parameter.dtype())](const Tensor& grad, const Needs& needs) -> Grads {
-        return {needs[0] ? Grad(grad) : std::nullopt, zero};
-      });
+  Variable y = make_op("with_zero_gradient", x.value(), {x, parameter},
+                       [shape = parameter.shape(), dtype = parameter.dtype()](const Tensor& grad,
+                                                                              const Needs& needs) -> Grads {
+                         return {needs[0] ? Grad(grad) : std::nullopt, zeros(shape, dtype)};
+                       });
   if (y.requires_grad()) y.node()->wanted_ = wants_grad(x);
   return y;
 }

@@ -35,7 +35,7 @@ Outside outside(const std::int32_t* key, std::int32_t pivot) {
 std::int32_t* compress(const std::int32_t* key, Word bits, std::int32_t* out) {
   for (Index g = 0; g < 4; ++g, bits >>= 16) {
     const auto mask = static_cast<__mmask16>(bits);
-    // Not by the form that compresses to memory, which takes a hundred cycles on Zen 4.
+    // Not by the form that compresses to memory, which is microcode on Zen 4.
     _mm512_storeu_si512(out, _mm512_maskz_compress_epi32(mask, _mm512_loadu_si512(key + 16 * g)));
     out += count(bits & 0xffff);
   }

@@ -17,7 +17,7 @@ constexpr Index kChannels = 6, kVectors = 4, kGradChannels = 8, kTaps = 3;
 #else
 constexpr Index kChannels = 3, kVectors = 4, kGradChannels = 4, kTaps = 3;
 #endif
-constexpr Index kPositions = 14;
+constexpr Index kPositions = 14, kPixels = 4;
 static_assert(kGradChannels <= kConvGradChannels && kConvLanes % kVec == 0);
 
 struct Range {
@@ -142,8 +142,84 @@ void forward_row(const DirectConv& p, const float* x, const float* weight, const
     forward_pixels<kVectors / V, V, Whole>(p, x, weight, bias, y, row, n);
 }
 
+// A single output channel, P neighbouring pixels times V vectors of images, windows S wide whose taps are
+// neighbours too: what is loaded of the input serves up to S of the pixels. `columns` are those of the
+// P + S - 1 input columns that exist.
+template <Index P, Index V, Index S, bool Whole>
+void single_channel_block(const DirectConv& p, const float* x, const float* weight, const float* bias,
+                          Range taps_h, Range columns, float* y, Index n) {
+  constexpr std::make_index_sequence<P> pixels{};
+  constexpr std::make_index_sequence<V> vectors{};
+  constexpr std::make_index_sequence<S> taps{};
+  VecF sum[P][V];
+  unroll(pixels, [&](auto i) { unroll(vectors, [&](auto v) { sum[i][v] = VecF(0.0f); }); });
+  for (Index r = taps_h.begin; r < taps_h.end; ++r) {
+    const float* in = x + r * p.dilation_h * p.x_h;
+    const float* w = weight + r * S * p.c;
+    for (Index c = 0; c < p.c; ++c, in += p.x_c, ++w) {
+      VecF broadcast[S];
+      unroll(taps, [&](auto s) { broadcast[s] = VecF(w[static_cast<Index>(s) * p.c]); });
+      unroll(
+          std::make_index_sequence<P + S - 1>{}, [&](auto i) __attribute__((always_inline)) {
+            constexpr auto kColumn = static_cast<Index>(i);
+            if (kColumn < columns.begin || kColumn >= columns.end) return;
+            VecF value[V];
+            unroll(vectors, [&](auto v) {
+              value[v] =
+                  in_register(load_some<Whole>(in + kColumn * p.x_w + static_cast<Index>(v) * kVec, n));
+            });
+            unroll(
+                taps, [&](auto s) __attribute__((always_inline)) {
+                  constexpr Index kPixel = kColumn - static_cast<Index>(s);
+                  if constexpr (kPixel >= 0 && kPixel < P)
+                    unroll(vectors, [&](auto v) {
+                      sum[kPixel][v] = fused_multiply_add(broadcast[s], value[v], sum[kPixel][v]);
+                    });
+                });
+          });
+    }
+  }
+  const VecF shift(bias != nullptr ? *bias : 0.0f);
+  unroll(pixels, [&](auto i) {
+    unroll(vectors, [&](auto v) {
+      store_some<Whole>(y + static_cast<Index>(i) * p.y_w + static_cast<Index>(v) * kVec, sum[i][v] + shift,
+                        n);
+    });
+  });
+}
+
+// One output row. All images of some pixels come before the next pixels: they are neighbours in memory.
+template <Index S>
+void single_channel_row(const DirectConv& p, const float* x, const float* weight, const float* bias, float* y,
+                        Index row) {
+  const Index top = row * p.stride_h - p.padding_h;
+  const Range taps_h = valid_taps(top, p.dilation_h, p.r, p.h);
+  const auto pixels = [&](auto count, Index column) {
+    constexpr Index P = decltype(count)::value;
+    const Index left = column - p.padding_w;
+    const Range columns{-left, p.w - left};
+    const float* const in = x + (top * p.x_h + left * p.x_w);
+    float* const out = y + (row * p.y_h + column * p.y_w);
+    Index i = 0;
+    for (; i + 2 * kVec <= p.images; i += 2 * kVec)
+      single_channel_block<P, 2, S, true>(p, in + i, weight, bias, taps_h, columns, out + i, kVec);
+    for (; i + kVec <= p.images; i += kVec)
+      single_channel_block<P, 1, S, true>(p, in + i, weight, bias, taps_h, columns, out + i, kVec);
+    if (i < p.images)
+      single_channel_block<P, 1, S, false>(p, in + i, weight, bias, taps_h, columns, out + i, p.images - i);
+  };
+  Index column = 0;
+  for (; column + kPixels <= p.ow; column += kPixels)
+    pixels(std::integral_constant<Index, kPixels>{}, column);
+  for (; column < p.ow; ++column) pixels(std::integral_constant<Index, 1>{}, column);
+}
+
 void forward(const DirectConv& p, const float* x, const float* packed_weight, const float* bias, float* y,
              Index row) noexcept {
+  if (p.k == 1 && p.stride_w == 1 && p.dilation_w == 1) {
+    if (p.s == 3) return single_channel_row<3>(p, x, packed_weight, bias, y, row);
+    if (p.s == 5) return single_channel_row<5>(p, x, packed_weight, bias, y, row);
+  }
   Index i = 0;
   for (; i + kVectors * kVec <= p.images; i += kVectors * kVec)
     forward_row<kVectors, true>(p, x + i, packed_weight, bias, y + i, row, kVec);

@@ -22,7 +22,8 @@ struct DirectConv {
 // Weights are packed [r][s][c][k], the channels padded to a multiple of kConvLanes for forward_image.
 // Products are added up in the order r, s, c, each with a single rounding, and the bias comes last: as in
 // oneDNN's direct convolution, which PyTorch calls. A quantized activation often lies exactly between two
-// codes, and there the order of a float sum decides.
+// codes, and there the order of a float sum decides. Of a batch, a single output channel whose taps are
+// neighbours is added up in the order r, c, s.
 
 // Lanes of a vector in memory: those of the widest tier.
 inline constexpr std::ptrdiff_t kConvLanes = 16;

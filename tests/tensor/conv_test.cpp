@@ -11,6 +11,20 @@ namespace {
 
 Tensor random(const Shape& shape, Rng& rng) { return uniform(shape, -1, 1, rng); }
 
+void check_against_float64(const Shape& x_shape, const Shape& w_shape, const ConvOptions& o, Rng& rng) {
+  INFO("x " << x_shape << " w " << w_shape << " stride " << o.stride << " padding " << o.padding
+            << " dilation " << o.dilation << " groups " << o.groups);
+  const Tensor x = random(x_shape, rng), w = random(w_shape, rng), b = random({w_shape[0]}, rng);
+  const Tensor y = conv2d(x, w, b, o);
+  const Tensor x64 = x.to(DType::float64), w64 = w.to(DType::float64);
+  CHECK(test::relative_error(y, conv2d(x64, w64, b.to(DType::float64), o), 1) < 1e-5);
+  const Tensor g = random(y.shape(), rng), g64 = g.to(DType::float64);
+  CHECK(test::relative_error(conv2d_backward_input(g, w, x_shape, o),
+                             conv2d_backward_input(g64, w64, x_shape, o), 1) < 1e-5);
+  CHECK(test::relative_error(conv2d_backward_weight(g, x, w_shape, o),
+                             conv2d_backward_weight(g64, x64, w_shape, o), 1) < 1e-5);
+}
+
 }  // namespace
 
 TEST_CASE("conv2d agrees with the float64 reference, forward and backward") {
@@ -31,18 +45,22 @@ TEST_CASE("conv2d agrees with the float64 reference, forward and backward") {
     if (x_shape[2] + 2 * o.padding.h < o.dilation.h * (w_shape[2] - 1) + 1 ||
         x_shape[3] + 2 * o.padding.w < o.dilation.w * (w_shape[3] - 1) + 1)
       continue;
-    INFO("x " << x_shape << " w " << w_shape << " stride " << o.stride << " padding " << o.padding
-              << " dilation " << o.dilation << " groups " << o.groups);
-    const Tensor x = random(x_shape, rng), w = random(w_shape, rng), b = random({w_shape[0]}, rng);
-    const Tensor y = conv2d(x, w, b, o);
-    const Tensor x64 = x.to(DType::float64), w64 = w.to(DType::float64);
-    CHECK(test::relative_error(y, conv2d(x64, w64, b.to(DType::float64), o), 1) < 1e-5);
-    const Tensor g = random(y.shape(), rng), g64 = g.to(DType::float64);
-    CHECK(test::relative_error(conv2d_backward_input(g, w, x_shape, o),
-                               conv2d_backward_input(g64, w64, x_shape, o), 1) < 1e-5);
-    CHECK(test::relative_error(conv2d_backward_weight(g, x, w_shape, o),
-                               conv2d_backward_weight(g64, x64, w_shape, o), 1) < 1e-5);
+    check_against_float64(x_shape, w_shape, o, rng);
   }
+}
+
+TEST_CASE("conv2d from or to one channel, depthwise") {
+  Rng rng(3);
+  for (std::int64_t window : {3, 5})
+    for (std::int64_t width : {1, 3, 4, 5, 11})
+      for (std::int64_t images : {8, 15, 16, 31, 48, 67})
+        for (std::int64_t channels : {1, 3}) {
+          const ConvOptions o{1, {1, window / 2}, {2, 1}, 1};
+          const Shape x{images, channels, 5, width};
+          check_against_float64(x, {1, channels, 2, window}, o, rng);
+          check_against_float64({images, 1, 5, width}, {channels, 1, 2, window}, o, rng);
+          check_against_float64(x, {channels, 1, 3, window}, {1, {0, window}, 1, channels}, rng);
+        }
 }
 
 TEST_CASE("conv2d: same bits for any number of threads") {

@@ -47,8 +47,8 @@ template <bool Fixed, class F>
 }
 
 bool is_fixed(const DirectPool& p) {
-  return p.r == 2 && p.s == 2 && p.padding_h == 0 && p.padding_w == 0 && p.dilation_h == 1 && p.dilation_w == 1 &&
-         (p.oh - 1) * p.stride_h + 2 <= p.h && (p.ow - 1) * p.stride_w + 2 <= p.w;
+  return p.r == 2 && p.s == 2 && p.padding_h == 0 && p.padding_w == 0 && p.dilation_h == 1 &&
+         p.dilation_w == 1 && (p.oh - 1) * p.stride_h + 2 <= p.h && (p.ow - 1) * p.stride_w + 2 <= p.w;
 }
 
 // Calls f(row, column, first image, whole vector or not, images of it) for all outputs.
@@ -64,28 +64,30 @@ template <class F>
 }
 
 template <bool Fixed>
-void max_pool_windows(const DirectPool& p, const float* x, float* y, std::int32_t* indices) {
-  for_each_output(p, [&](Index row, Index column, Index i, auto whole, Index n) __attribute__((always_inline)) {
-    // The position rides along as a float, which is exact below 2^24 (the caller sees to that).
-    VecF best(-kInfinity), position(0.0f);
-    bool first = true;
-    for_each_tap<Fixed>(p, row, column, [&](Index ty, Index tx) __attribute__((always_inline)) {
-      const VecF here(static_cast<float>(ty * p.w + tx));
-      const VecF v = load_some<whole>(x + ty * p.x_h + tx * p.x_w + i, n);
-      const auto take = is_greater_or_nan(v, best);
-      best = select(take, v, best);
-      position = first ? here : select(take, here, position);
-      first = false;
-    });
-    if (p.relu) {
-      const auto none = best <= VecF(0.0f);
-      best = select(none, VecF(0.0f), best);
-      position = select(none, VecF(-1.0f), position);
-    }
-    const Index out = row * p.y_h + column * p.y_w + i;
-    store_some<whole>(y + out, best, n);
-    store_codes<whole>(indices + out, to_int(position), n);
-  });
+void max_pool_windows(DirectPool p, const float* x, float* y, std::int32_t* indices) {
+  for_each_output(
+      p, [&](Index row, Index column, Index i, auto whole, Index n) __attribute__((always_inline)) {
+        // The position rides along as a float, which is exact below 2^24 (the caller sees to that).
+        VecF best(-kInfinity), position(0.0f);
+        bool first = true;
+        for_each_tap<Fixed>(
+            p, row, column, [&](Index ty, Index tx) __attribute__((always_inline)) {
+              const VecF here(static_cast<float>(ty * p.w + tx));
+              const VecF v = load_some<whole>(x + ty * p.x_h + tx * p.x_w + i, n);
+              const auto take = is_greater_or_nan(v, best);
+              best = select(take, v, best);
+              position = first ? here : select(take, here, position);
+              first = false;
+            });
+        if (p.relu) {
+          const auto none = best <= VecF(0.0f);
+          best = select(none, VecF(0.0f), best);
+          position = select(none, VecF(-1.0f), position);
+        }
+        const Index out = row * p.y_h + column * p.y_w + i;
+        store_some<whole>(y + out, best, n);
+        store_codes<whole>(indices + out, to_int(position), n);
+      });
 }
 
 void max_pool(const DirectPool& p, const float* x, float* y, std::int32_t* indices) noexcept {
@@ -93,22 +95,26 @@ void max_pool(const DirectPool& p, const float* x, float* y, std::int32_t* indic
 }
 
 template <bool Fixed>
-void max_pool_backward_windows(const DirectPool& p, const float* grad_y, const std::int32_t* indices,
+void max_pool_backward_windows(DirectPool p, const float* grad_y, const std::int32_t* indices,
                                float* grad_x) {
-  for_each_output(p, [&](Index row, Index column, Index i, auto whole, Index n) __attribute__((always_inline)) {
-    const Index out = row * p.y_h + column * p.y_w + i;
-    const VecF grad = load_some<whole>(grad_y + out, n);
-    const VecF position = to_float(load_codes<whole>(indices + out, n));
-    for_each_tap<Fixed>(p, row, column, [&](Index ty, Index tx) __attribute__((always_inline)) {
-      const VecF here(static_cast<float>(ty * p.w + tx));
-      store_some<whole>(grad_x + ty * p.x_h + tx * p.x_w + i, select(position == here, grad, VecF(0.0f)), n);
-    });
-  });
+  for_each_output(
+      p, [&](Index row, Index column, Index i, auto whole, Index n) __attribute__((always_inline)) {
+        const Index out = row * p.y_h + column * p.y_w + i;
+        const VecF grad = load_some<whole>(grad_y + out, n);
+        const VecF position = to_float(load_codes<whole>(indices + out, n));
+        for_each_tap<Fixed>(
+            p, row, column, [&](Index ty, Index tx) __attribute__((always_inline)) {
+              const VecF here(static_cast<float>(ty * p.w + tx));
+              store_some<whole>(grad_x + ty * p.x_h + tx * p.x_w + i,
+                                select(position == here, grad, VecF(0.0f)), n);
+            });
+      });
 }
 
 void max_pool_backward(const DirectPool& p, const float* grad_y, const std::int32_t* indices,
                        float* grad_x) noexcept {
-  (is_fixed(p) ? max_pool_backward_windows<true> : max_pool_backward_windows<false>)(p, grad_y, indices, grad_x);
+  (is_fixed(p) ? max_pool_backward_windows<true> : max_pool_backward_windows<false>)(p, grad_y, indices,
+                                                                                     grad_x);
 }
 
 }  // namespace

@@ -31,32 +31,20 @@ class CodeOrder {
   VecF zero_point_, least_, largest_;
 };
 
-// Whether each of the first three of four numbers has the largest code of all.
-struct HasLargest {
-  MaskF of[3];
-};
-
-VecF largest_of(const VecF (&v)[4]) {
-  return larger_or_second(larger_or_second(v[0], v[1]), larger_or_second(v[2], v[3]));
-}
-
+// How a number is found to have the largest code of its window: what it has to come up to is `bound` of the
+// largest number, which has the largest code.
 class ManyCodes {
  public:
   explicit ManyCodes(const FakeQuantParams& p) : order_(p) {}
 
-  const CodeOrder& order() const { return order_; }
-  HasLargest has_largest(const VecF (&v)[4]) const {
-    const VecF code[4] = {order_.of(v[0]), order_.of(v[1]), order_.of(v[2]), order_.of(v[3])};
-    const VecF largest = largest_of(code);
-    return {{code[0] == largest, code[1] == largest, code[2] == largest}};
-  }
+  VecF bound(VecF largest) const { return order_.of(largest); }
+  MaskF reaches(VecF x, VecF bound) const { return order_.of(x) == bound; }
 
  private:
   CodeOrder order_;
 };
 
-// Of at most 16 codes. The largest number has the largest code; what reaches the least number of that code
-// has it too, so that one quotient does for all four.
+// Of at most 16 codes, where the least number of each fits into registers: one quotient does for a window.
 class FewCodes {
  public:
   static bool fit(const FakeQuantParams& p) { return p.hi - first(p) < 16 && p.lo >= -128 && p.hi <= 255; }
@@ -80,11 +68,8 @@ class FewCodes {
     least_[0] = -__builtin_inff();
   }
 
-  const CodeOrder& order() const { return order_; }
-  HasLargest has_largest(const VecF (&v)[4]) const {
-    const VecF least = lookup_16(least_, bits_of(order_.of(largest_of(v))) - first_);
-    return {{v[0] >= least, v[1] >= least, v[2] >= least}};
-  }
+  VecF bound(VecF largest) const { return lookup_16(least_, bits_of(order_.of(largest)) - first_); }
+  MaskF reaches(VecF x, VecF bound) const { return x >= bound; }
 
  private:
   static constexpr int kAway = 9;
@@ -96,101 +81,115 @@ class FewCodes {
   alignas(64) float least_[16];
 };
 
-// Of the elements of a window, the first with the largest code, and 1 + its position in the plane.
-struct Choice {
-  VecF value, place;
+// A row of y: its first window's first element; and where to put of each window the first of the elements
+// with the largest code, and (or null) 1 + its position in the plane.
+struct Row {
+  const float* x;
+  float first_place;
+  float *value, *place;
 };
+
+// Calls f(first element, its place, offset into the row of y) for every vector of windows.
+template <class F>
+[[gnu::always_inline]] inline void for_each_window(const QuantPool& p, const Row& row, F f) {
+  for (std::ptrdiff_t column = 0; column < p.ow; ++column) {
+    const std::ptrdiff_t corner = column * p.stride_w, out = column * p.images;
+    const VecF place(row.first_place + static_cast<float>(corner));
+    for (std::ptrdiff_t i = 0; i < p.images; i += kVec) f(row.x + corner * p.images + i, place, out + i);
+  }
+}
 
 // Windows of any size, p.r lines of p.s elements.
-class AnyWindow {
- public:
-  using Codes = CodeOrder;
-
-  AnyWindow(const QuantPool& p, const CodeOrder& codes, float first) : p_(p), order_(codes), first_(first) {}
-
-  Choice choose(const float* in) const {
-    Choice choice{load(in), first_};
-    VecF best = order_.of(choice.value);
-    for (std::ptrdiff_t r = 0; r < p_.r; ++r)
-      for (std::ptrdiff_t s = r == 0; s < p_.s; ++s) {
-        const VecF v = load(in + (r * p_.w + s) * p_.images), code = order_.of(v);
+void choose_of_any(QuantPool p, Row row, const CodeOrder order) {
+  for_each_window(p, row, [&](const float* in, VecF first_place, std::ptrdiff_t out) {
+    VecF value = load(in), place = first_place, best = order.of(value);
+    for (std::ptrdiff_t r = 0; r < p.r; ++r)
+      for (std::ptrdiff_t s = r == 0; s < p.s; ++s) {
+        const std::ptrdiff_t offset = r * p.w + s;
+        const VecF v = load(in + offset * p.images), code = order.of(v);
         const auto take = is_greater_or_nan(code, best);
         best = select(take, code, best);
-        choice = {select(take, v, choice.value),
-                  select(take, first_ + VecF(static_cast<float>(r * p_.w + s)), choice.place)};
+        value = select(take, v, value);
+        place = select(take, first_place + VecF(static_cast<float>(offset)), place);
       }
-    return choice;
-  }
+    store(row.value + out, value);
+    if (row.place != nullptr) store(row.place + out, place);
+  });
+}
 
- private:
-  const QuantPool& p_;
-  const CodeOrder& order_;
-  VecF first_;
-};
-
-// Windows of 2 x 2, with a shorter way to the choice where no element is NaN.
-template <class FourCodes>
-class WindowOfFour {
- public:
-  using Codes = FourCodes;
-
-  WindowOfFour(const QuantPool& p, const Codes& codes, float first)
-      : any_(p, codes.order(), first),
-        codes_(codes),
-        next_{p.images, p.w * p.images, (p.w + 1) * p.images},
-        place_{VecF(first), VecF(first + 1), VecF(first + static_cast<float>(p.w)),
-               VecF(first + static_cast<float>(p.w + 1))} {}
-
-  Choice choose(const float* in) const {
-    const VecF v[4] = {load(in), load(in + next_[0]), load(in + next_[1]), load(in + next_[2])};
-    if (any(is_nan((v[0] + v[1]) + (v[2] + v[3])))) return any_.choose(in);
-    const HasLargest has_largest = codes_.has_largest(v);
-    const auto first_of = [&](const VecF(&four)[4]) {
-      const VecF last_two = select(has_largest.of[2], four[2], four[3]);
-      return select(has_largest.of[0], four[0], select(has_largest.of[1], four[1], last_two));
+// Windows of 2 x 2; false, with nothing of use written, if there is a NaN. In passes over the row, the steps
+// of one window being too long a chain for the processor to begin the next in the meantime.
+template <class Codes>
+bool choose_of_four(QuantPool p, Row row, const Codes& codes) {
+  const std::ptrdiff_t down = p.w * p.images;
+  const auto for_each_four = [&](auto f) {
+    for_each_window(p, row, [&](const float* in, VecF place, std::ptrdiff_t out) {
+      const VecF v[4] = {load(in), load(in + p.images), load(in + down), load(in + down + p.images)};
+      f(v, place, out);
+    });
+  };
+  VecF sum(0.0f);
+  for_each_four([&](const VecF(&v)[4], VecF, std::ptrdiff_t out) {
+    store(row.value + out, larger_or_second(larger_or_second(v[0], v[1]), larger_or_second(v[2], v[3])));
+    sum = sum + ((v[0] + v[1]) + (v[2] + v[3]));
+  });
+  if (any(is_nan(sum))) return false;
+  for (std::ptrdiff_t i = 0; i < p.ow * p.images; i += kVec)
+    store(row.value + i, codes.bound(load(row.value + i)));
+  const VecF below(static_cast<float>(p.w)), one(1.0f);
+  for_each_four([&](const VecF(&v)[4], VecF first, std::ptrdiff_t out) {
+    const VecF bound = load(row.value + out);
+    const MaskF reaches[3] = {codes.reaches(v[0], bound), codes.reaches(v[1], bound),
+                              codes.reaches(v[2], bound)};
+    const auto choice = [&](VecF a, VecF b, VecF c, VecF d) {
+      return select(reaches[0], a, select(reaches[1], b, select(reaches[2], c, d)));
     };
-    return {first_of(v), first_of(place_)};
-  }
+    store(row.value + out, choice(v[0], v[1], v[2], v[3]));
+    if (row.place != nullptr)
+      store(row.place + out, choice(first, first + one, first + below, first + below + one));
+  });
+  return true;
+}
 
- private:
-  AnyWindow any_;
-  const Codes& codes_;
-  std::ptrdiff_t next_[3];
-  VecF place_[4];
-};
-
-template <class Window>
-void pool_windows(const QuantPool& p, const float* x, float* y, float* slope, float* source,
-                  const FakeQuantParams& params) {
-  const typename Window::Codes codes(params);
-  const RegularFormulas formulas(params);
-  for (std::ptrdiff_t row = 0; row < p.oh; ++row) {
-    for (std::ptrdiff_t column = 0; column < p.ow; ++column) {
-      const std::ptrdiff_t corner = row * p.stride_h * p.w + column * p.stride_w;
-      const std::ptrdiff_t out = (row * p.ow + column) * p.images;
-      const Window window(p, codes, static_cast<float>(corner + 1));
-      for (std::ptrdiff_t i = 0; i < p.images; i += kVec) {
-        const Choice choice = window.choose(x + corner * p.images + i);
-        const auto levels = formulas.levels_of(choice.value);
-        store(y + out + i, formulas.value(levels));
-        if (slope == nullptr) continue;
-        const auto of_one = formulas.backward(levels, choice.value, VecF(1.0f));
-        store(slope + out + i, of_one.scale);
-        store(source + out + i, choice.place * (of_one.x - of_one.outside));
-      }
-    }
+// What becomes of the chosen elements of a row: y, and what the backward pass keeps.
+void quantize_row(std::ptrdiff_t n, float* y, float* slope, float* source, const RegularFormulas& formulas) {
+  for (std::ptrdiff_t i = 0; i < n; i += kVec) {
+    const VecF value = load(y + i);
+    const auto levels = formulas.levels_of(value);
+    store(y + i, formulas.value(levels));
+    if (slope == nullptr) continue;
+    const auto of_one = formulas.backward(levels, value, VecF(1.0f));
+    store(slope + i, of_one.scale);
+    store(source + i, load(source + i) * (of_one.x - of_one.outside));
   }
 }
 
 void forward(const QuantPool& p, const float* x, float* y, float* slope, float* source,
              const FakeQuantParams& params) noexcept {
-  if (p.r != 2 || p.s != 2) return pool_windows<AnyWindow>(p, x, y, slope, source, params);
-  if (FewCodes::fit(params)) return pool_windows<WindowOfFour<FewCodes>>(p, x, y, slope, source, params);
-  pool_windows<WindowOfFour<ManyCodes>>(p, x, y, slope, source, params);
+  const CodeOrder order(params);
+  const RegularFormulas formulas(params);
+  const bool four = p.r == 2 && p.s == 2;
+  const auto rows = [&](auto choose) {
+    const std::ptrdiff_t n = p.ow * p.images;
+    for (std::ptrdiff_t i = 0; i < p.oh; ++i) {
+      const std::ptrdiff_t corner = i * p.stride_h * p.w, out = i * n;
+      float *const slopes = slope == nullptr ? slope : slope + out, *const sources = source == nullptr
+                                                                                         ? source
+                                                                                         : source + out;
+      const Row row{x + corner * p.images, static_cast<float>(corner + 1), y + out, sources};
+      if (!choose(row)) choose_of_any(p, row, order);
+      quantize_row(n, y + out, slopes, sources, formulas);
+    }
+  };
+  if (!four) return rows([](const Row&) { return false; });
+  if (FewCodes::fit(params))
+    return rows([&, codes = FewCodes(params)](const Row& row) { return choose_of_four(p, row, codes); });
+  rows([&, codes = ManyCodes(params)](const Row& row) { return choose_of_four(p, row, codes); });
 }
 
-FakeQuantSums backward(const QuantPool& p, const float* grad_y, const float* slope, const float* source,
+FakeQuantSums backward(const QuantPool& pool, const float* grad_y, const float* slope, const float* source,
                        float* grad_x, std::ptrdiff_t first, std::ptrdiff_t n, float scale) noexcept {
+  const QuantPool p = pool;
   Sums sums;
   const VecF zero(0.0f);
   const std::ptrdiff_t end = first + n;

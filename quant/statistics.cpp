@@ -4,7 +4,6 @@
 #include <bit>
 #include <cmath>
 #include <limits>
-#include <mutex>
 #include <vector>
 
 #include "autograd/no_grad.h"
@@ -41,41 +40,9 @@ bool precedes(const Element& a, const Element& b) {
   return a.key != b.key ? a.key > b.key : a.offset < b.offset;
 }
 
-// No element of the block has a larger key than this.
-std::int32_t bound_of(OrderBy by, const float* x, std::int64_t n) {
+std::int32_t largest_key(OrderBy by, const float* x, std::int64_t n) {
   const auto kernel = by == OrderBy::magnitude ? reduce_kernels().abs_max : reduce_kernels().max;
   return key_of(by, kernel(x, static_cast<std::size_t>(n)));
-}
-
-// The first `count` elements of x[begin, end) in the order of precedes. Blocks that hold nothing larger than
-// what is kept already are passed over at the speed of a maximum: large ones, and in those that do hold some
-// the small ones that do not.
-std::vector<Element> largest_few(OrderBy by, const float* x, std::int64_t begin, std::int64_t end,
-                                 std::size_t count) {
-  constexpr std::int64_t kLarge = 4096, kSmall = 256;
-  std::int32_t keys[kSmall];
-  std::vector<Element> kept;
-  kept.reserve(count + 1);
-  const auto holds_none = [&](std::int64_t first, std::int64_t n) {
-    return kept.size() == count && bound_of(by, x + first, n) <= kept.back().key;
-  };
-  for (std::int64_t large = begin; large < end; large += kLarge) {
-    const std::int64_t large_end = std::min(end, large + kLarge);
-    if (holds_none(large, large_end - large)) continue;
-    for (std::int64_t block = large; block < large_end; block += kSmall) {
-      const std::int64_t n = std::min(large_end - block, kSmall);
-      if (holds_none(block, n)) continue;
-      order_key_kernels().keys(by, x + block, n, keys);
-      for (std::int64_t i = 0; i < n; ++i) {
-        // Of equal keys the first in memory precedes: it is there already.
-        if (kept.size() == count && keys[i] <= kept.back().key) continue;
-        const Element element{keys[i], block + i};
-        kept.insert(std::upper_bound(kept.begin(), kept.end(), element, precedes), element);
-        if (kept.size() > count) kept.pop_back();
-      }
-    }
-  }
-  return kept;
 }
 
 struct Ranked {
@@ -83,22 +50,32 @@ struct Ranked {
   bool tied;  // another element has the same key
 };
 
-// The `rank`-th of n elements in the order of precedes (1-based). Percentiles near 100 ask for a handful of
-// the largest, so each thread keeps the few of its run and nothing is sorted.
+// The `rank`-th of n elements in the order of precedes (1-based). It and the one behind it stand in one of
+// the first rank + 1 blocks, in the order of their maxima, since what stands in another comes after all of
+// those. Percentiles near 100 ask for a handful of the largest: most blocks are passed over at the speed of a
+// maximum.
 Ranked nth_largest(OrderBy by, const float* x, std::int64_t n, std::int64_t rank) {
-  constexpr std::int64_t kFew = 64, kChunk = 1 << 15;
+  constexpr std::int64_t kBlock = 1024;
+  const auto size_of = [=](std::int64_t begin) { return std::min(kBlock, n - begin); };
+  std::vector<Element> maxima(static_cast<std::size_t>((n + kBlock - 1) / kBlock));
+  parallel_for(std::ssize(maxima), 32, [&](std::int64_t first, std::int64_t end) {
+    for (std::int64_t i = first; i < end; ++i)
+      maxima[static_cast<std::size_t>(i)] = {largest_key(by, x + i * kBlock, size_of(i * kBlock)),
+                                             i * kBlock};
+  });
+  std::int32_t least = std::numeric_limits<std::int32_t>::min();
+  if (rank < std::ssize(maxima)) {
+    std::nth_element(maxima.begin(), maxima.begin() + rank, maxima.end(), precedes);
+    least = maxima[static_cast<std::size_t>(rank)].key;
+    maxima.resize(static_cast<std::size_t>(rank + 1));
+  }
+
   std::vector<Element> candidates;
-  if (rank > kFew) {
-    candidates.reserve(static_cast<std::size_t>(n));
-    for (std::int64_t i = 0; i < n; ++i) candidates.push_back({key_of(by, x[i]), i});
-  } else {
-    // Whatever the runs, what they keep contains the largest of all and the one behind them.
-    std::mutex mutex;
-    parallel_for(n, kChunk, [&](std::int64_t begin, std::int64_t end) {
-      const std::vector<Element> kept = largest_few(by, x, begin, end, static_cast<std::size_t>(rank + 1));
-      const std::lock_guard lock(mutex);
-      candidates.insert(candidates.end(), kept.begin(), kept.end());
-    });
+  std::int32_t keys[kBlock];
+  for (const Element& block : maxima) {
+    order_key_kernels().keys(by, x + block.offset, size_of(block.offset), keys);
+    for (std::int64_t i = 0; i < size_of(block.offset); ++i)
+      if (keys[i] >= least) candidates.push_back({keys[i], block.offset + i});
   }
   const auto nth = candidates.begin() + (rank - 1);
   std::nth_element(candidates.begin(), nth, candidates.end(), precedes);

@@ -23,6 +23,7 @@ struct Outside {
 Outside outside(const std::int32_t* key, std::int32_t pivot) {
   const __m512i p = _mm512_set1_epi32(pivot);
   Outside result{0, 0};
+#pragma GCC unroll 8
   for (Index g = 0; g < 4; ++g) {
     const __m512i keys = _mm512_loadu_si512(key + 16 * g);
     result.below |= Word{_mm512_cmplt_epi32_mask(keys, p)} << 16 * g;
@@ -33,6 +34,7 @@ Outside outside(const std::int32_t* key, std::int32_t pivot) {
 
 // The keys of the set bits to `out`, which has room for a vector more; returns where they end.
 std::int32_t* compress(const std::int32_t* key, Word bits, std::int32_t* out) {
+#pragma GCC unroll 8
   for (Index g = 0; g < 4; ++g, bits >>= 16) {
     const auto mask = static_cast<__mmask16>(bits);
     // Not by the form that compresses to memory, which is microcode on Zen 4.
@@ -45,6 +47,7 @@ std::int32_t* compress(const std::int32_t* key, Word bits, std::int32_t* out) {
 // from[0] to the key of the highest set bit, from[1] to that of the next ...; returns what comes after those.
 const std::int32_t* fill(std::int32_t* key, Word bits, const std::int32_t* from) {
   const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#pragma GCC unroll 8
   for (Index g = 3; g >= 0; --g) {
     const auto mask = static_cast<__mmask16>(bits >> 16 * g);
     const Index n = count(mask);
@@ -87,6 +90,7 @@ Word signs(__m256i v) { return static_cast<unsigned>(_mm256_movemask_ps(_mm256_c
 Outside outside(const std::int32_t* key, std::int32_t pivot) {
   const __m256i p = _mm256_set1_epi32(pivot);
   Outside result{0, 0};
+#pragma GCC unroll 8
   for (Index g = 0; g < 8; ++g) {
     const __m256i keys = vector_at(key + 8 * g);
     result.below |= signs(_mm256_cmpgt_epi32(p, keys)) << 8 * g;
@@ -96,6 +100,7 @@ Outside outside(const std::int32_t* key, std::int32_t pivot) {
 }
 
 std::int32_t* compress(const std::int32_t* key, Word bits, std::int32_t* out) {
+#pragma GCC unroll 8
   for (Index g = 0; g < 8; ++g, bits >>= 8) {
     store_at(out, permuted(vector_at(key + 8 * g), kLanesOf.set[bits & 0xff]));
     out += count(bits & 0xff);
@@ -105,6 +110,7 @@ std::int32_t* compress(const std::int32_t* key, Word bits, std::int32_t* out) {
 
 const std::int32_t* fill(std::int32_t* key, Word bits, const std::int32_t* from) {
   const __m256i bit_of_lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+#pragma GCC unroll 8
   for (Index g = 7; g >= 0; --g) {
     const Word mask = bits >> 8 * g & 0xff;
     const __m256i set = _mm256_cmpeq_epi32(

@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "autograd/ops_elementwise.h"
+#include "quant/kernels/order_keys.h"
+#include "quant/quickselect.h"
 #include "quant/scale.h"
 #include "tensor/elementwise.h"
 #include "tensor/factory.h"
@@ -55,6 +57,22 @@ TEST_CASE("percentiles of max(x, 0) are those of relu(x), ties and gradients inc
     expected.backward();
     stat.backward();
     CHECK(test::same_elements(fused.grad(), plain.grad()));
+  }
+}
+
+TEST_CASE("of two equal elements the one that quickselect picks takes the gradient, wherever they stand") {
+  Rng rng(11);
+  constexpr std::int64_t kElements = 20000;
+  for (int trial = 0; trial < 40; ++trial) {
+    Tensor x = uniform({kElements}, 0, 1, rng);
+    const auto values = x.mutable_values<float>();
+    for (const float large : {4.0f, 3.0f, 2.0f, 2.0f}) values[rng.below(kElements)] = large;
+    Quickselect selection(kElements);
+    order_key_kernels().keys(OrderBy::value, values.data(), kElements, selection.keys().data());
+    Variable v(x, true);
+    const Variable third = high_percentile(v, 99.99);
+    third.backward();
+    CHECK(v.grad().data<float>()[selection.index_of_smallest(kElements - 3)] == 1);
   }
 }
 

@@ -9,6 +9,7 @@
 #include "quant/qparams.h"
 #include "tensor/elementwise.h"
 #include "tensor/factory.h"
+#include "tensor/kernels/reduce.h"
 #include "tensor/reduce.h"
 
 namespace nibble::quant {
@@ -19,6 +20,23 @@ Tensor map(const Tensor& x, F f) {
   Tensor y = x.clone();
   for (float& value : y.mutable_values<float>()) value = f(value);
   return y;
+}
+
+struct Ties {
+  std::int64_t first, count;
+};
+
+// The elements of magnitude m, the largest. Blocks without one are passed over at the speed of a maximum.
+Ties largest_in_magnitude(std::span<const float> x, float m) {
+  constexpr std::size_t kBlock = 256;
+  Ties ties{-1, 0};
+  for (std::size_t begin = 0; begin < x.size(); begin += kBlock) {
+    const std::span<const float> block = x.subspan(begin, std::min(kBlock, x.size() - begin));
+    if (reduce_kernels().abs_max(block.data(), block.size()) < m) continue;
+    for (std::size_t i = 0; i < block.size(); ++i)
+      if (std::fabs(block[i]) == m && ties.count++ == 0) ties.first = static_cast<std::int64_t>(begin + i);
+  }
+  return ties;
 }
 
 }  // namespace
@@ -41,19 +59,16 @@ Variable abs_max(const Variable& w) {
                                                                                 const Needs&) -> Grads {
                    const Tensor source = w.get().contiguous();
                    const std::span<const float> x = source.values<float>();
-                   const auto is_largest = [=](float v) { return std::fabs(v) == m; };
                    const auto sign = [](float v) { return static_cast<float>((v > 0) - (v < 0)); };
                    const auto upstream = static_cast<float>(grad.item());
-                   const auto ties = std::count_if(x.begin(), x.end(), is_largest);
-                   if (ties == 1) {
-                     const auto largest = std::find_if(x.begin(), x.end(), is_largest);
-                     return {ElementGrad{largest - x.begin(), sign(*largest) * upstream}};
-                   }
+                   const auto [first, count] = largest_in_magnitude(x, m);
+                   if (count == 1)
+                     return {ElementGrad{first, sign(x[static_cast<std::size_t>(first)]) * upstream}};
                    // Shared evenly; nobody has a part in NaN, and all of it comes to NaN.
-                   const float part = upstream / static_cast<float>(ties);
+                   const float part = upstream / static_cast<float>(count);
                    Tensor result = empty(source.shape());
                    std::transform(x.begin(), x.end(), result.mutable_data<float>(),
-                                  [=](float v) { return (is_largest(v) ? sign(v) : 0.0f) * part; });
+                                  [=](float v) { return (std::fabs(v) == m ? sign(v) : 0.0f) * part; });
                    return {result};
                  });
 }

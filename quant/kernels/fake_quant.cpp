@@ -23,7 +23,8 @@ template <class Formulas>
 FakeQuantSums backward_by(const Formulas& formulas, const float* x, const float* grad_y, float* grad_x,
                           std::size_t n, float scale) {
   Sums sums;
-  const auto add = [&](std::size_t j, VecF v, VecF grad) {
+  // Inlined everywhere, else the sums would have to live in memory.
+  const auto add = [&](std::size_t j, VecF v, VecF grad) __attribute__((always_inline)) {
     const auto gradients = formulas.backward(formulas.levels_of(v), v, grad);
     sums.scale[j] = sums.scale[j] + gradients.scale;
     sums.outside[j] = sums.outside[j] + gradients.outside;

@@ -161,7 +161,7 @@ class Part {
         panels_(panels),
         k_(job.w.k()),
         groups_(job.w.group() == 0 ? 1 : divide_up(k_, job.w.group())),
-        tiling_(job.w, m) {}
+        tiling_(job.w, m, job.format.bit_width) {}
 
   void run() {
     choose_blocks();
@@ -380,7 +380,7 @@ void qgemm(std::int64_t m, const RowSource& rows, const ActFormat& format, const
   const std::int64_t panels = divide_up(w.n(), lanes);
   // Threads that share rows each read all weights, or expand them; those that share columns each bring all
   // rows into order, which costs about eight times as much a byte as reading, and as much as expanding.
-  const std::int64_t row_cost = Tiling(w, m).form == WeightForm::packed ? 8 : 1;
+  const std::int64_t row_cost = Tiling(w, m, format.bit_width).form == WeightForm::packed ? 8 : 1;
   const bool by_rows = m >= 2 * kRowsPerUnit && row_cost * m >= w.n();
   const std::int64_t unit = by_rows ? kRowsPerUnit : kPanelsPerUnit;
   const std::int64_t units = divide_up(by_rows ? m : panels, unit);

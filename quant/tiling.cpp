@@ -5,7 +5,8 @@
 namespace nibble::quant {
 namespace {
 
-constexpr int kLargestActivation = 255;
+// Binary activations are stored as 0 and 2.
+int largest_activation(int act_bits) { return act_bits == 1 ? 2 : (1 << act_bits) - 1; }
 
 // Of ascending heights, the smallest for so many rows.
 std::int64_t smallest_height(const std::size_t* heights, std::int64_t rows) {
@@ -15,7 +16,7 @@ std::int64_t smallest_height(const std::size_t* heights, std::int64_t rows) {
 
 }  // namespace
 
-Tiling::Tiling(const PackedMatrix& w, std::int64_t m) {
+Tiling::Tiling(const PackedMatrix& w, std::int64_t m, int act_bits) {
   const QGemmKernels& kernels = w.kernels();
   const std::size_t* const heights =
       kernels.row_counts_for == nullptr ? kernels.row_counts
@@ -30,7 +31,7 @@ Tiling::Tiling(const PackedMatrix& w, std::int64_t m) {
   }
   tiles = (m + height - 1) / height;
   const int bits = w.options().bit_width;
-  fits_int16 = bits < 8 || kLargestActivation * w.max_pair() <= 32767;
+  fits_int16 = bits < 8 || largest_activation(act_bits) * w.max_pair() <= 32767;
   form =
       kernels.best_form(bits, fits_int16, static_cast<std::size_t>(height), static_cast<std::size_t>(tiles));
   weight_zero_point = form == WeightForm::packed || bits == 8 ? w.stored_zero_point() : 0;

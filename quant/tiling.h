@@ -8,7 +8,7 @@ namespace nibble::quant {
 
 // How the engine cuts a product of m rows into register tiles, and in which form its weights serve them.
 struct Tiling {
-  Tiling(const PackedMatrix& w, std::int64_t m);  // m >= 1
+  Tiling(const PackedMatrix& w, std::int64_t m, int act_bits);  // m >= 1
 
   // Tiles of one height but for the last.
   std::int64_t height, tiles, last_height;

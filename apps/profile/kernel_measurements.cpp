@@ -99,7 +99,7 @@ class ShapeMeasurement {
     KernelCell c = cell(bits, act_bits, static_cast<double>(w.bytes()),
                         static_cast<double>(operands_.activation_stride(act_bits)));
     const bool is_dot = w.method() == QGemmMethod::dot;
-    const quant::Tiling tiling(w, shape().m);
+    const quant::Tiling tiling(w, shape().m, act_bits);
     c.family = is_dot ? "dot" : "bit-serial";
     c.family_reason = family_reason(w, act_bits);
     c.form = name_of_form(tiling.form);

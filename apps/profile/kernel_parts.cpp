@@ -115,7 +115,7 @@ double kernel_seconds(const PackedMatrix& w, int act_bits, const KernelShape& sh
 
 KernelParts measure_parts(const KernelOperands& operands, const PackedMatrix& w, double budget) {
   const int act_bits = w.options().act_bits;
-  const Tiling tiling(w, operands.shape().m);
+  const Tiling tiling(w, operands.shape().m, act_bits);
   KernelParts parts{};
   parts.rows = rows_seconds(operands, w, act_bits, tiling, budget);
   parts.kernel = kernel_seconds(w, act_bits, operands.shape(), tiling, budget);

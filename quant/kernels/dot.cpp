@@ -63,17 +63,30 @@ struct ProvedPairs : Exact<8> {
   static VecI add(VecI acc, VecI a, VecI w) { return widen(acc, pairs(a, w)); }
 };
 
-// Codes of fewer than 8 bits, Origin of them before expand_panel: four pairs are added up in int16 before
-// they are widened.
-template <int Bits, int Origin>
-struct DeferredPairs {
+// The largest stored weight of so many bits before expand_panel.
+constexpr int largest_weight(int bits) { return bits == 8 ? 128 : bits == 1 ? 2 : (1 << bits) - 1; }
+
+// Weights of Origin bits, Bits before expand_panel, by activations up to LargestAct: pairs are added up in
+// int16, as many as are sure to fit, before they are widened.
+template <int Bits, int Origin, int LargestAct>
+struct NarrowSums {
   static constexpr std::size_t kUnits = codes_per_byte(Bits), kCodes = codes_per_block(Bits);
-  static constexpr std::size_t kDeferred = 4;
-  static constexpr int kLargest = Origin == 1 ? 2 : (1 << Origin) - 1;
-  static_assert(kDeferred * 2 * 255 * kLargest <= 32767, "sums of int16 could overflow");
+  static constexpr int kPair = 2 * LargestAct * largest_weight(Origin);
+  static constexpr std::size_t kBlocks = 32767 / kPair / kUnits;
+  static_assert(kBlocks > 0 && kBlocks * kUnits * kPair <= 32767, "sums of int16 could overflow");
   template <std::size_t P>
   static VecI operand(VecI v) {
     return plane<Bits, static_cast<int>(P)>(v);
+  }
+};
+
+// Bytes that were 4 bits, of which four pairs fit: too few for sums that stay in registers.
+struct FourPairs {
+  static constexpr std::size_t kUnits = 1, kCodes = codes_per_block(8), kDeferred = 4;
+  static_assert(kDeferred * 2 * 255 * largest_weight(4) <= 32767, "sums of int16 could overflow");
+  template <std::size_t P>
+  static VecI operand(VecI v) {
+    return v;
   }
 };
 #endif
@@ -96,6 +109,19 @@ constexpr bool kSumsByPlane = false;
 #if defined(__AVX512VNNI__)
 template <>
 constexpr bool kSumsByPlane<Exact<1>, 1> = true;
+#endif
+
+#if defined(NIBBLE_HAS_PAIRS)
+// v is there before what follows begins: GCC would load operands of all rows first, and run out of registers.
+inline void in_order(VecI v) {
+#if defined(__AVX512F__)
+  asm volatile("" ::"v"(static_cast<__m512i>(v)));
+#elif defined(__AVX2__)
+  asm volatile("" ::"x"(static_cast<__m256i>(v)));
+#else
+  asm volatile("" ::"x"(static_cast<__m128i>(v)));
+#endif
+}
 #endif
 
 // Activations [unit][row] and a vector of weights per panel, both running along k.
@@ -168,39 +194,58 @@ requires(kSumsByPlane<Form, M>)
 #endif
 
 #if defined(NIBBLE_HAS_PAIRS)
+// The sums of int16 have the registers; those of int32 wait in memory.
+template <class Form, std::size_t M, std::size_t V>
+requires(Form::kBlocks > 0)
+    [[gnu::always_inline]] inline void accumulate(std::size_t blocks, Operands<V>& from, VecI (&acc)[M][V]) {
+  constexpr auto rows = std::make_index_sequence<M>{};
+  constexpr auto vecs = std::make_index_sequence<V>{};
+  alignas(64) std::int32_t memory[M][V][kLanes];
+  auto* total = memory;
+  asm("" : "+r"(total));  // else GCC keeps them in registers after all
+  unroll(rows, [&](auto i) { unroll(vecs, [&](auto v) { store_ints(total[i][v], acc[i][v]); }); });
+  while (blocks > 0) {
+    const std::size_t count = blocks < Form::kBlocks ? blocks : Form::kBlocks;
+    VecI sum[M][V];
+    unroll(rows, [&](auto i) { unroll(vecs, [&](auto v) { sum[i][v] = VecI(0); }); });
+#pragma GCC unroll 4
+    for (std::size_t b = 0; b < count; ++b)
+      for_block<Form, M>(from, [&](auto i, auto v, VecI a, VecI w) {
+        sum[i][v] = add_pairs(sum[i][v], pairs(a, w));
+        in_order(sum[i][v]);
+      });
+    unroll(rows, [&](auto i) {
+      unroll(vecs, [&](auto v) { store_ints(total[i][v], widen(load_ints(total[i][v]), sum[i][v])); });
+    });
+    blocks -= count;
+  }
+  unroll(rows, [&](auto i) { unroll(vecs, [&](auto v) { acc[i][v] = load_ints(total[i][v]); }); });
+}
+
 // Row by row: the weights of four units stay in registers, and the sums of int16 of one row only.
 template <class Form, std::size_t M, std::size_t V>
 requires(Form::kDeferred > 0)
     [[gnu::always_inline]] inline void accumulate(std::size_t blocks, Operands<V>& from, VecI (&acc)[M][V]) {
-  constexpr std::size_t kRounds = Form::kUnits > Form::kDeferred ? Form::kUnits / Form::kDeferred : 1;
-  constexpr std::size_t kBlocks = Form::kUnits < Form::kDeferred ? Form::kDeferred / Form::kUnits : 1;
   constexpr auto vecs = std::make_index_sequence<V>{};
   constexpr auto units = std::make_index_sequence<Form::kDeferred>{};
-  for (; blocks >= kBlocks; blocks -= kBlocks) {
-    if constexpr (M <= kFewRows) unroll(vecs, [&](auto v) { prefetch_bytes(from.w[v] + from.at + kAhead); });
-    unroll(std::make_index_sequence<kRounds>{}, [&](auto round) {
-      VecI w[Form::kDeferred][V];
-      unroll(units, [&](auto u) {
-        constexpr std::size_t kUnit = round * Form::kDeferred + u;
-        unroll(vecs, [&](auto v) {
-          w[u][v] = Form::template operand<kUnit % Form::kUnits>(
-              load_ints(from.w[v] + from.at + kUnit / Form::kUnits * kVecBytes));
-        });
-      });
-      unroll(std::make_index_sequence<M>{}, [&](auto i) {
-        VecI sum[V];
-        unroll(units, [&](auto u) {
-          const VecI a(from.a[(round * Form::kDeferred + u) * M + i]);
-          unroll(vecs, [&](auto v) {
-            const VecI product = pairs(a, w[u][v]);
-            sum[v] = u == 0 ? product : add_pairs(sum[v], product);
-          });
-        });
-        unroll(vecs, [&](auto v) { acc[i][v] = widen(acc[i][v], sum[v]); });
-      });
+  for (; blocks >= Form::kDeferred; blocks -= Form::kDeferred) {
+    VecI w[Form::kDeferred][V];
+    unroll(units, [&](auto u) {
+      unroll(vecs, [&](auto v) { w[u][v] = load_ints(from.w[v] + from.at + u * kVecBytes); });
     });
-    from.a += kBlocks * Form::kUnits * M;
-    from.at += kBlocks * kVecBytes;
+    unroll(std::make_index_sequence<M>{}, [&](auto i) {
+      VecI sum[V];
+      unroll(units, [&](auto u) {
+        const VecI a(from.a[u * M + i]);
+        unroll(vecs, [&](auto v) {
+          const VecI product = pairs(a, w[u][v]);
+          sum[v] = u == 0 ? product : add_pairs(sum[v], product);
+        });
+      });
+      unroll(vecs, [&](auto v) { acc[i][v] = widen(acc[i][v], sum[v]); });
+    });
+    from.a += Form::kDeferred * M;
+    from.at += Form::kDeferred * kVecBytes;
   }
   for (; blocks > 0; --blocks)
     for_block<Form, M>(from,
@@ -340,7 +385,10 @@ void run_form(const QGemmTile& t) {
 template <int Bits, int Origin, std::size_t First, std::size_t Last>
 void run_bytes(const QGemmTile& t) {
 #if defined(NIBBLE_HAS_PAIRS)
-  if constexpr (Origin < 8) return run_form<DeferredPairs<Bits, Origin>, First, Last>(t);
+  if (t.act_bits <= 2) return run_form<NarrowSums<Bits, Origin, 3>, First, Last>(t);
+  if (t.act_bits <= 4) return run_form<NarrowSums<Bits, Origin, 15>, First, Last>(t);
+  if constexpr (Bits == 8 && Origin == 4) return run_form<FourPairs, First, Last>(t);
+  if constexpr (Origin < 8) return run_form<NarrowSums<Bits, Origin, 255>, First, Last>(t);
   if (t.fits_int16) return run_form<ProvedPairs, First, Last>(t);
 #endif
   run_form<Exact<Bits>, First, Last>(t);

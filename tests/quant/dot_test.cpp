@@ -27,6 +27,7 @@ struct Case {
   std::size_t tiles = 2;    // that share the weights
   std::uint8_t flip = 0;
   std::int32_t weight_zero_point = 0;
+  int act_bits = 8;  // 1: binary, bytes 0 and 2
   Fill weights = Fill::random, activations = Fill::random;
   bool guard_front = false;  // of all that is read and written, else the end
 };
@@ -35,8 +36,8 @@ std::string text(const Case& c) {
   return "W" + std::to_string(c.weight_bits) + " k " + std::to_string(c.k) + " rows " +
          std::to_string(c.count) + " of " + std::to_string(c.rows) + " columns " + std::to_string(c.columns) +
          " tiles " + std::to_string(c.tiles) + " flip " + std::to_string(c.flip) + " zero point " +
-         std::to_string(c.weight_zero_point) + " fills " + std::to_string(static_cast<int>(c.weights)) + ' ' +
-         std::to_string(static_cast<int>(c.activations));
+         std::to_string(c.weight_zero_point) + " A" + std::to_string(c.act_bits) + " fills " +
+         std::to_string(static_cast<int>(c.weights)) + ' ' + std::to_string(static_cast<int>(c.activations));
 }
 
 std::int32_t draw(Fill fill, std::int32_t lo, std::int32_t hi, Rng& rng) {
@@ -62,14 +63,17 @@ std::size_t agrees(const QGemmKernels& kernels, const Case& c, Rng& rng) {
   }
   if (!std::equal(stored.begin(), stored.end(), unpacked.begin())) return 0;
 
-  const WeightForm form = kernels.best_form(c.weight_bits, c.weight_bits < 8, c.rows, c.tiles);
+  const bool fits_int16 = c.weight_bits < 8 || c.act_bits < 8;
+  const WeightForm form = kernels.best_form(c.weight_bits, fits_int16, c.rows, c.tiles);
   const bool taken_away = form != WeightForm::packed && c.weight_bits < 8;  // the zero point, by expand_panel
   GuardedBuffer<std::uint8_t> a(c.count * c.k, c.guard_front);
-  for (std::uint8_t& x : a) x = static_cast<std::uint8_t>(draw(c.activations, 0, 255, rng));
+  const int step = c.act_bits == 1 ? 2 : 1;
+  for (std::uint8_t& x : a)
+    x = static_cast<std::uint8_t>(step * draw(c.activations, 0, (1 << c.act_bits) - 1, rng));
   if (c.activations == Fill::last_row) std::fill(a.begin(), a.end() - c.k, c.flip);
   std::vector<const std::uint8_t*> rows(c.count);
   for (std::size_t i = 0; i < c.count; ++i) rows[i] = a.data() + i * c.k;
-  GuardedBuffer<std::byte> packed_rows(kernels.row_bytes(c.rows, c.k, 8, form), c.guard_front);
+  GuardedBuffer<std::byte> packed_rows(kernels.row_bytes(c.rows, c.k, c.act_bits, form), c.guard_front);
   GuardedBuffer<std::int32_t> init(c.rows, c.guard_front), acc(c.rows * width, c.guard_front);
   std::fill(packed_rows.begin(), packed_rows.end(), std::byte{0x5a});
   std::fill(init.begin(), init.end(), 0x5a5a5a5a);
@@ -78,8 +82,8 @@ std::size_t agrees(const QGemmKernels& kernels, const Case& c, Rng& rng) {
                      .count = c.count,
                      .tile_rows = c.rows,
                      .k = c.k,
-                     .act_bits = 8,
-                     .act_step = 1,
+                     .act_bits = c.act_bits,
+                     .act_step = step,
                      .flip = c.flip,
                      .form = form,
                      .group = c.k,
@@ -91,10 +95,10 @@ std::size_t agrees(const QGemmKernels& kernels, const Case& c, Rng& rng) {
   tile.panels = panels;
   tile.k = c.k;
   tile.weight_bits = c.weight_bits;
-  tile.act_bits = 8;
-  tile.act_step = 1;
+  tile.act_bits = c.act_bits;
+  tile.act_step = step;
   tile.form = form;
-  tile.fits_int16 = c.weight_bits < 8;
+  tile.fits_int16 = fits_int16;
   tile.a = packed_rows.data();
   tile.w = packed.data();
   tile.panel_stride = panel_bytes;
@@ -147,14 +151,16 @@ TEST_CASE("dot kernels are exact for every depth up to 300", "[tiers]") {
     for (const int bits : {1, 2, 4, 8})
       for (const std::size_t height : heights(kernels))
         for (std::size_t k = 1; k <= 300; k += height < 16 ? 7 : 1) {
+          const int act_bits = 1 << rng.below(4);
           const Case c{.weight_bits = bits,
                        .k = k,
                        .rows = height,
                        .count = 1 + rng.below(height),
                        .columns = 1 + rng.below(kernels.max_panels * kernels.lanes),
                        .tiles = 1 + rng.below(3),
-                       .flip = static_cast<std::uint8_t>(rng.below(2) * 0x80),
+                       .flip = static_cast<std::uint8_t>(act_bits == 8 && rng.below(2) == 0 ? 0x80 : 0),
                        .weight_zero_point = rng.below(3) == 0 ? 0 : zero_point(bits, rng),
+                       .act_bits = act_bits,
                        .guard_front = rng.below(2) == 0};
           const std::size_t compared = agrees(kernels, c, rng);
           INFO(name_of(isa) << ' ' << text(c));
@@ -193,21 +199,23 @@ TEST_CASE("dot kernels do not saturate", "[tiers]") {
     const QGemmKernels& kernels = dot_kernels(isa);
     Rng rng(43);
     for (const int bits : {1, 2, 4, 8})
-      for (const std::size_t height : heights(kernels))
-        for (const std::size_t k : {200, 4096, 32896})  // the last: the most that int32 holds for 8 bits
-          for (const Fill weights : {Fill::lowest, Fill::highest})
-            for (const Fill activations : {Fill::lowest, Fill::highest}) {
-              if (k > 200 && weights != activations && bits < 8) continue;
-              const Case c{.weight_bits = bits,
-                           .k = k,
-                           .rows = height,
-                           .count = std::min<std::size_t>(height, k > 200 ? 2 : 32),
-                           .columns = kernels.lanes + 1,
-                           .weights = weights,
-                           .activations = activations};
-              const std::size_t compared = agrees(kernels, c, rng);
-              INFO(name_of(isa) << ' ' << text(c));
-              REQUIRE(compared > 0);
-            }
+      for (const int act_bits : {1, 2, 4, 8})
+        for (const std::size_t height : heights(kernels))
+          for (const std::size_t k : {200, 4096, 32896})  // the last: the most that int32 holds for 8 bits
+            for (const Fill weights : {Fill::lowest, Fill::highest})
+              for (const Fill activations : {Fill::lowest, Fill::highest}) {
+                if (k > 200 && (bits < 8 || act_bits < 8) && activations == Fill::lowest) continue;
+                const Case c{.weight_bits = bits,
+                             .k = k,
+                             .rows = height,
+                             .count = std::min<std::size_t>(height, k > 200 ? 2 : 32),
+                             .columns = kernels.lanes + 1,
+                             .act_bits = act_bits,
+                             .weights = weights,
+                             .activations = activations};
+                const std::size_t compared = agrees(kernels, c, rng);
+                INFO(name_of(isa) << ' ' << text(c));
+                REQUIRE(compared > 0);
+              }
   }
 }

@@ -60,22 +60,34 @@ template <std::size_t V>
 }
 
 #if defined(NIBBLE_HAS_PAIRS)
-// One vector of positions: sums of pairs need registers of their own.
+// V vectors of positions from x: the sums of pairs have the registers, those of int32 wait where they go.
+template <std::size_t V>
 [[gnu::always_inline]] inline void run_pairs(const DirectConvTile& t, std::size_t x) {
-  Sums<1> sums;
-  sums.start(t.init);
-  for (std::size_t i = 0; i < t.terms;) {
+  std::size_t i = 0;
+  do {
     const std::size_t end = t.terms - i < t.pairs_depth ? t.terms : i + t.pairs_depth;
-    VecI few[kChannels];
-    each_channel([&](auto k) { few[k] = VecI(0); });
+    const bool first = i == 0;
+    VecI few[kChannels][V];
+    each_channel([&](auto k) { Sums<V>::each_vector([&](auto v) { few[k][v] = VecI(0); }); });
     for (; i < end; ++i) {
-      const VecI a = load_ints(t.input + t.offset[i] + x);
-      each_channel(
-          [&](auto k) { few[k] = add_pairs(few[k], pairs(a, weights_of(t.weight + i * kChannels + k))); });
+      const std::uint32_t* const input = t.input + t.offset[i] + x;
+      VecI a[V];
+      Sums<V>::each_vector([&](auto v) { a[v] = load_ints(input + v * kLanes); });
+      each_channel([&](auto k) {
+        const VecI w = weights_of(t.weight + i * kChannels + k);
+        Sums<V>::each_vector([&](auto v) {
+          few[k][v] = add_pairs(few[k][v], pairs(a[v], w));
+          in_order(few[k][v]);
+        });
+      });
     }
-    each_channel([&](auto k) { sums.lanes[k][0] = widen(sums.lanes[k][0], few[k]); });
-  }
-  sums.store(t, x);
+    each_channel([&](auto k) {
+      Sums<V>::each_vector([&](auto v) {
+        std::int32_t* const acc = t.acc + k * t.acc_stride + x + v * kLanes;
+        store_ints(acc, widen(first ? VecI(t.init[k]) : load_ints(acc), few[k][v]));
+      });
+    });
+  } while (i < t.terms);
 }
 #endif
 
@@ -83,7 +95,8 @@ void run(const DirectConvTile& t) noexcept {
   std::size_t x = 0;
 #if defined(NIBBLE_HAS_PAIRS)
   if (t.pairs_depth != 0) {
-    for (; x < t.positions; x += kLanes) run_pairs(t, x);
+    for (; x + kLanes < t.positions; x += 2 * kLanes) run_pairs<2>(t, x);
+    if (x < t.positions) run_pairs<1>(t, x);
     return;
   }
 #endif

@@ -111,19 +111,6 @@ template <>
 constexpr bool kSumsByPlane<Exact<1>, 1> = true;
 #endif
 
-#if defined(NIBBLE_HAS_PAIRS)
-// v is there before what follows begins: GCC would load operands of all rows first, and run out of registers.
-inline void in_order(VecI v) {
-#if defined(__AVX512F__)
-  asm volatile("" ::"v"(static_cast<__m512i>(v)));
-#elif defined(__AVX2__)
-  asm volatile("" ::"x"(static_cast<__m256i>(v)));
-#else
-  asm volatile("" ::"x"(static_cast<__m128i>(v)));
-#endif
-}
-#endif
-
 // Activations [unit][row] and a vector of weights per panel, both running along k.
 template <std::size_t V>
 struct Operands {

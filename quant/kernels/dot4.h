@@ -10,6 +10,7 @@
 //                     proved that no pair exceeds int16.
 //   add_pairs(x, y)   adds int16 to int16; the same proof
 //   widen(acc, x)     acc + both int16 of x
+//   in_order(v)       v is there before what follows begins
 //   dot2(acc, a, w)   NIBBLE_HAS_WORDS: acc + a0 w0 + a1 w1, lanes seen as two int16; exact for bytes widened
 //   to int16
 //
@@ -171,6 +172,17 @@ inline VecI dot4(VecI acc, VecI a, VecI w) {
 inline VecI pairs(VecI a, VecI w) { return VecI(NIBBLE_MM(maddubs_epi16)(a, w)); }
 inline VecI add_pairs(VecI x, VecI y) { return VecI(NIBBLE_MM(add_epi16)(x, y)); }
 inline VecI widen(VecI acc, VecI x) { return dot2(acc, x, VecI(0x00010001)); }
+
+// v is there before what follows begins: GCC would load operands of all rows first, and run out of registers.
+inline void in_order(VecI v) {
+#if defined(__AVX512F__)
+  asm volatile("" ::"v"(static_cast<__m512i>(v)));
+#elif defined(__AVX2__)
+  asm volatile("" ::"x"(static_cast<__m256i>(v)));
+#else
+  asm volatile("" ::"x"(static_cast<__m128i>(v)));
+#endif
+}
 #endif
 
 #endif

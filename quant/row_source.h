@@ -14,8 +14,8 @@ class RowSource {
   virtual const std::uint8_t* row(std::int64_t i, std::uint8_t* scratch) const = 0;
 };
 
-// qgemm with any source of m rows of w.k() bytes, which mean what `format` says; columns [column, column + w.n()) of
-// the results are written.
+// qgemm with any source of m rows of w.k() bytes, the codes of `format` (binary ones as 0 and 2): none may be larger
+// than its bits allow, which sums of int16 rely on. Columns [column, column + w.n()) of the results are written.
 void qgemm(std::int64_t m, const RowSource& rows, const ActFormat& format, const PackedMatrix& w,
            const QGemmOutput& out, std::int64_t column = 0);
 

@@ -100,7 +100,7 @@ template <class F>
 }
 
 // Windows of any size, p.r lines of p.s elements.
-void choose_of_any(QuantPool p, Row row, const CodeOrder order) {
+void choose_of_any(QuantPool p, Row row, CodeOrder order) {
   for_each_window(p, row, [&](const float* in, VecF first_place, std::ptrdiff_t out) {
     VecF value = load(in), place = first_place, best = order.of(value);
     for (std::ptrdiff_t r = 0; r < p.r; ++r)
@@ -117,8 +117,9 @@ void choose_of_any(QuantPool p, Row row, const CodeOrder order) {
   });
 }
 
-// Windows of 2 x 2; false, with nothing of use written, if there is a NaN. In passes over the row, the steps
-// of one window being too long a chain for the processor to begin the next in the meantime.
+// Windows of 2 x 2; false, with nothing of use written, if there is a NaN (or infinities of both signs). In
+// passes over the row, the steps of one window being too long a chain for the processor to begin the next in
+// the meantime.
 template <class Codes>
 bool choose_of_four(QuantPool p, Row row, const Codes& codes) {
   const std::ptrdiff_t down = p.w * p.images;
@@ -168,20 +169,17 @@ void forward(const QuantPool& p, const float* x, float* y, float* slope, float* 
              const FakeQuantParams& params) noexcept {
   const CodeOrder order(params);
   const RegularFormulas formulas(params);
-  const bool four = p.r == 2 && p.s == 2;
   const auto rows = [&](auto choose) {
     const std::ptrdiff_t n = p.ow * p.images;
     for (std::ptrdiff_t i = 0; i < p.oh; ++i) {
       const std::ptrdiff_t corner = i * p.stride_h * p.w, out = i * n;
-      float *const slopes = slope == nullptr ? slope : slope + out, *const sources = source == nullptr
-                                                                                         ? source
-                                                                                         : source + out;
-      const Row row{x + corner * p.images, static_cast<float>(corner + 1), y + out, sources};
+      const auto at = [=](float* plane) { return plane == nullptr ? plane : plane + out; };
+      const Row row{x + corner * p.images, static_cast<float>(corner + 1), y + out, at(source)};
       if (!choose(row)) choose_of_any(p, row, order);
-      quantize_row(n, y + out, slopes, sources, formulas);
+      quantize_row(n, y + out, at(slope), at(source), formulas);
     }
   };
-  if (!four) return rows([](const Row&) { return false; });
+  if (p.r != 2 || p.s != 2) return rows([](const Row&) { return false; });
   if (FewCodes::fit(params))
     return rows([&, codes = FewCodes(params)](const Row& row) { return choose_of_four(p, row, codes); });
   rows([&, codes = ManyCodes(params)](const Row& row) { return choose_of_four(p, row, codes); });

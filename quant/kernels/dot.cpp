@@ -69,25 +69,17 @@ constexpr int largest_weight(int bits) { return bits == 8 ? 128 : bits == 1 ? 2 
 // Weights of Origin bits, Bits before expand_panel, by activations up to LargestAct: pairs are added up in
 // int16, as many as are sure to fit, before they are widened.
 template <int Bits, int Origin, int LargestAct>
-struct NarrowSums {
-  static constexpr std::size_t kUnits = codes_per_byte(Bits), kCodes = codes_per_block(Bits);
+struct NarrowSums : Exact<Bits> {
   static constexpr int kPair = 2 * LargestAct * largest_weight(Origin);
-  static constexpr std::size_t kBlocks = 32767 / kPair / kUnits;
-  static_assert(kBlocks > 0 && kBlocks * kUnits * kPair <= 32767, "sums of int16 could overflow");
-  template <std::size_t P>
-  static VecI operand(VecI v) {
-    return plane<Bits, static_cast<int>(P)>(v);
-  }
+  static constexpr std::size_t kBlocks = 32767 / kPair / Exact<Bits>::kUnits;
+  static_assert(kBlocks > 0 && kBlocks * Exact<Bits>::kUnits * kPair <= 32767,
+                "sums of int16 could overflow");
 };
 
 // Bytes that were 4 bits, of which four pairs fit: too few for sums that stay in registers.
-struct FourPairs {
-  static constexpr std::size_t kUnits = 1, kCodes = codes_per_block(8), kDeferred = 4;
+struct FourPairs : Exact<8> {
+  static constexpr std::size_t kDeferred = 4;
   static_assert(kDeferred * 2 * 255 * largest_weight(4) <= 32767, "sums of int16 could overflow");
-  template <std::size_t P>
-  static VecI operand(VecI v) {
-    return v;
-  }
 };
 #endif
 

@@ -54,6 +54,7 @@ ConvStep::ConvStep(Isa isa, const IntProduct& layer, const Shape& image, const C
       input_(input_of(layer, image, of_pixels)) {
   layer_.weight = layer_.weight.contiguous();
   set_terms(image);
+  set_bands();
   set_weights();
   set_scales(input);
   const std::int64_t largest_weight = layer_.weight_bits == 1 ? 1 : (1 << (layer_.weight_bits - 1)) - 1;
@@ -71,6 +72,15 @@ void ConvStep::set_terms(const Shape& image) {
   row_step_ = options.stride.h * pitch_;
   NIBBLE_CHECK(image[0] == layer_.weight.size(1) * options.groups, layer_.name, ": input has ", image[0],
                " channels, expected ", layer_.weight.size(1) * options.groups);
+}
+
+void ConvStep::set_bands() {
+  const bool one_call = layer_.options.stride.h == 1;
+  band_rows_ = std::max<std::int64_t>(1, kBandPositions / (one_call ? pitch_ : out_width_));
+  if (pool2_) band_rows_ = std::max<std::int64_t>(2, band_rows_ / 2 * 2);
+  band_rows_ = std::min(band_rows_, out_height_ + out_height_ % 2);
+  channel_stride_ =
+      divide_up(band_rows_ * std::max(pitch_, divide_up(out_width_, 16) * 16) + kSpare, 16) * 16;
 }
 
 // A quad is four output channels. Its terms are all words of input that any of them reads; where groups make
@@ -137,17 +147,6 @@ void ConvStep::set_scales(const CodeFormat& input) {
 
 std::int64_t ConvStep::largest_stored() const { return std::max(std::abs(in_.lo()), std::abs(in_.hi())); }
 
-std::int64_t ConvStep::band_rows() const {
-  const bool one_call = layer_.options.stride.h == 1;
-  std::int64_t rows = std::max<std::int64_t>(1, kBandPositions / (one_call ? pitch_ : out_width_));
-  if (pool2_) rows = std::max<std::int64_t>(2, rows / 2 * 2);
-  return std::min(rows, out_height_ + out_height_ % 2);
-}
-
-std::int64_t ConvStep::channel_stride() const {
-  return divide_up(band_rows() * std::max(pitch_, divide_up(out_width_, 16) * 16) + kSpare, 16) * 16;
-}
-
 std::int64_t ConvStep::expanded_words() const {
   return taps_ == 0
              ? 0
@@ -155,7 +154,7 @@ std::int64_t ConvStep::expanded_words() const {
 }
 
 std::size_t ConvStep::scratch_bytes() const {
-  return size(divide_up(expanded_words(), 16) * 64 + 4 * channel_stride() * 4);
+  return size(divide_up(expanded_words(), 16) * 64 + 4 * channel_stride_ * 4);
 }
 
 // Every row of every plane once for each word of its windows, so that neighbouring positions are neighbours
@@ -197,10 +196,10 @@ void ConvStep::for_each_quad(const void* input, std::byte* scratch, F f) const {
   auto* const expanded = reinterpret_cast<std::uint32_t*>(scratch);
   auto* const acc = reinterpret_cast<std::int32_t*>(scratch + divide_up(expanded_words(), 16) * 64);
   const std::uint32_t* const words = expand(input, expanded);
-  const std::int64_t step = band_rows(), quads = words_of_channels(layer_.out_channels());
+  const std::int64_t quads = words_of_channels(layer_.out_channels());
   const bool one_call = layer_.options.stride.h == 1;
-  for (std::int64_t y = 0; y < out_height_; y += step) {
-    const std::int64_t rows = std::min(step, out_height_ - y);
+  for (std::int64_t y = 0; y < out_height_; y += band_rows_) {
+    const std::int64_t rows = std::min(band_rows_, out_height_ - y);
     for (std::int64_t q = 0; q < quads; ++q) {
       const std::size_t first = first_term_[size(q)];
       DirectConvTile tile{.input = words + y * row_step_,
@@ -210,7 +209,7 @@ void ConvStep::for_each_quad(const void* input, std::byte* scratch, F f) const {
                           .positions = size((rows - 1) * pitch_ + out_width_),
                           .init = init_.data() + 4 * q,
                           .acc = acc,
-                          .acc_stride = size(channel_stride()),
+                          .acc_stride = size(channel_stride_),
                           .pairs_depth = pairs_depth_};
       if (one_call) {
         kernels_.run(tile);
@@ -229,7 +228,7 @@ void ConvStep::for_each_quad(const void* input, std::byte* scratch, F f) const {
 
 WordTile ConvStep::word_tile(const std::int32_t* acc, std::int64_t quad, std::int64_t rows) const {
   return {.acc = acc,
-          .channel_stride = size(channel_stride()),
+          .channel_stride = size(channel_stride_),
           .pitch = size(pitch_),
           .rows = size(rows),
           .columns = size(out_width_),
@@ -261,13 +260,13 @@ void ConvStep::run(const void* input, std::byte* scratch, std::uint32_t* out,
 
 void ConvStep::run_unfused(const void* input, std::byte* scratch, std::int32_t* sums,
                            std::int32_t* codes) const {
-  std::vector<std::uint32_t> words(codes == nullptr ? 0 : size(band_rows() * out_width_));
+  std::vector<std::uint32_t> words(codes == nullptr ? 0 : size(band_rows_ * out_width_));
   for_each_quad(input, scratch, [&](const std::int32_t* acc, std::int64_t quad, Band band) {
     const std::int64_t channels = std::min<std::int64_t>(4, layer_.out_channels() - 4 * quad);
     const auto at = [&](std::int64_t k) { return ((4 * quad + k) * out_height_ + band.y) * out_width_; };
     for (std::int64_t k = 0; sums != nullptr && k < channels; ++k)
       for (std::int64_t r = 0; r < band.rows; ++r)
-        std::copy_n(acc + k * channel_stride() + r * pitch_, out_width_, sums + at(k) + r * out_width_);
+        std::copy_n(acc + k * channel_stride_ + r * pitch_, out_width_, sums + at(k) + r * out_width_);
     if (codes == nullptr) return;
     WordTile tile = word_tile(acc, quad, band.rows);
     tile.out = words.data();

@@ -58,6 +58,7 @@ class ConvStep {
     std::int64_t y, rows;
   };
   void set_terms(const Shape& image);
+  void set_bands();
   void set_weights();
   void set_scales(const CodeFormat& input);
   template <class F>
@@ -65,8 +66,6 @@ class ConvStep {
   const std::uint32_t* expand(const void* input, std::uint32_t* words) const;
   std::int64_t largest_stored() const;
   std::int64_t expanded_words() const;
-  std::int64_t band_rows() const;
-  std::int64_t channel_stride() const;
   WordTile word_tile(const std::int32_t* acc, std::int64_t quad, std::int64_t rows) const;
 
   const DirectConvKernels& kernels_;
@@ -79,6 +78,8 @@ class ConvStep {
   Input input_;
   std::int64_t taps_ = 0;          // words that are built of each row of a plane; 0: none
   std::int64_t row_step_, pitch_;  // words from one output row to the next in the input; columns of the sums
+  std::int64_t band_rows_;         // of the output, summed at once
+  std::int64_t channel_stride_;    // of the sums
   std::vector<std::int32_t> offset_;                     // [quad][terms]
   std::vector<std::uint32_t> weight_;                    // [quad][terms][4]
   std::vector<std::size_t> first_term_;                  // [quad + 1]

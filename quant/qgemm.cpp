@@ -1,7 +1,7 @@
 #include "quant/qgemm.h"
 
 #include <algorithm>
-#include <cstring>
+#include <utility>
 #include <vector>
 
 #include "quant/kernels/bits.h"
@@ -168,6 +168,7 @@ class Part {
     place();  // to find the size
     scratch_ = Storage::allocate(size(used_));
     place();
+    for (std::int64_t t = 0; t < block_tiles_; ++t) packed_[t].own = buffers_ + t * tile_bytes_;
     for (std::int64_t first = 0; first < tiling_.tiles; first += block_tiles_)
       run_block(first, std::min(block_tiles_, tiling_.tiles - first));
   }
@@ -183,6 +184,7 @@ class Part {
   void choose_blocks() {
     tile_bytes_ = static_cast<std::int64_t>(
         kernels_.row_bytes(size(tiling_.height), size(k_), job_.format.bit_width, tiling_.form));
+    if (kernels_.takes_rows != nullptr) tile_bytes_ = std::max(tile_bytes_, tiling_.height * k_);
     block_tiles_ = std::clamp<std::int64_t>(kBlockBytes / tile_bytes_, 1, tiling_.tiles);
     block_panels_ = static_cast<std::int64_t>(kernels_.max_panels);
     if (tiling_.tiles > 1)
@@ -198,11 +200,11 @@ class Part {
   void place() {
     const std::int64_t sums = tiling_.height * block_panels_ * lanes_;
     used_ = 0;
-    a_ = take<std::byte>(block_tiles_ * tile_bytes_);
-    in_place_ = take<InPlace>(block_tiles_);
+    buffers_ = take<std::byte>(block_tiles_ * tile_bytes_);
+    packed_ = take<PackedTile>(block_tiles_);
     init_ = take<std::int32_t>(groups_ * block_tiles_ * tiling_.height);
     sums_ = take<std::int32_t>(sums);
-    row_bytes_ = take<std::uint8_t>(tiling_.height * k_);
+    rows_ = take<std::byte>(std::max(tile_bytes_, tiling_.height * k_));
     codes_ = take<std::uint8_t>(sums);
     if (tiling_.form != WeightForm::packed) expanded_ = take<std::byte>(block_panels_ * stored_panel_bytes());
   }
@@ -246,19 +248,20 @@ class Part {
 
   void pack_tile(std::int64_t tile, std::int64_t slot) {
     const std::uint8_t* rows[kMaxHeight];
+    auto* const scratch = reinterpret_cast<std::uint8_t*>(rows_);
     const std::int64_t count = std::min(tiling_.height, m_ - tile * tiling_.height);
     for (std::int64_t i = 0; i < count; ++i)
-      rows[i] = job_.rows.row(row_ + tile * tiling_.height + i, row_bytes_ + i * k_);
-    in_place_[slot] = {};
+      rows[i] = job_.rows.row(row_ + tile * tiling_.height + i, scratch + i * k_);
+    PackedTile& packed = packed_[slot];
     if (takes_rows(rows, count, tiling_.height_of(tile))) {
-      const std::size_t stride = size(rows[1] - rows[0]);
-      const std::uint8_t* first = rows[0];
-      if (first == row_bytes_)  // they stay until all panels have met them
-        first = static_cast<std::uint8_t*>(std::memcpy(a_ + slot * tile_bytes_, first, size(count) * stride));
-      in_place_[slot] = {first, stride};
+      if (rows[0] == scratch) std::swap(rows_, packed.own);  // they stay until all panels have met them
+      packed.a = reinterpret_cast<const std::byte*>(rows[0]);
+      packed.stride = size(rows[1] - rows[0]);
       std::fill_n(init_ + slot * groups_ * tiling_.height, tiling_.height, 0);
       return;
     }
+    packed.a = packed.own;
+    packed.stride = 0;
     kernels_.pack_rows({.rows = rows,
                         .count = size(count),
                         .tile_rows = size(tiling_.height_of(tile)),
@@ -269,7 +272,7 @@ class Part {
                         .form = tiling_.form,
                         .group = size(job_.w.group() == 0 ? k_ : job_.w.group()),
                         .weight_zero_point = tiling_.weight_zero_point},
-                       a_ + slot * tile_bytes_, init_ + slot * groups_ * tiling_.height);
+                       packed.own, init_ + slot * groups_ * tiling_.height);
   }
 
   // Panels [panel, panel + panels) of every tile of a block.
@@ -305,10 +308,9 @@ class Part {
                    .sum = nullptr};
     for (std::int64_t t = 0; t < tiles; ++t) {
       tile.rows = size(tiling_.height_of(first_tile + t));
-      tile.a = a_ + t * tile_bytes_;
+      tile.a = packed_[t].a;
+      tile.a_stride = packed_[t].stride;
       tile.init = init_ + t * groups_ * tiling_.height;
-      tile.a_stride = in_place_[t].stride;
-      if (tile.a_stride != 0) tile.a = reinterpret_cast<const std::byte*>(in_place_[t].rows);
       if (goes_straight(first_tile + t, panel, panels)) {
         const auto& to = std::get<ToInt32>(job_.out);
         tile.acc = to.data + (row_ + (first_tile + t) * tiling_.height) * to.stride + job_.column +
@@ -327,10 +329,11 @@ class Part {
 
   static constexpr std::int64_t kMaxHeight = 32;
 
-  // A tile that needs no packing.
-  struct InPlace {
-    const std::uint8_t* rows = nullptr;
-    std::size_t stride = 0;  // bytes; 0: it is packed
+  // Rows of a tile as run takes them.
+  struct PackedTile {
+    std::byte* own;  // tile_bytes_, to be written to
+    const std::byte* a;
+    std::size_t stride;  // QGemmTile::a_stride
   };
 
   const Job& job_;
@@ -341,11 +344,11 @@ class Part {
   std::int64_t tile_bytes_ = 0, block_tiles_ = 0, block_panels_ = 0;
   std::shared_ptr<Storage> scratch_;
   std::int64_t used_ = 0;
-  std::byte* a_ = nullptr;
-  InPlace* in_place_ = nullptr;
+  std::byte* buffers_ = nullptr;
+  PackedTile* packed_ = nullptr;
+  std::byte* rows_ = nullptr;  // of one tile, before it is packed
   std::int32_t* init_ = nullptr;
   std::int32_t* sums_ = nullptr;  // or float32
-  std::uint8_t* row_bytes_ = nullptr;
   std::uint8_t* codes_ = nullptr;
   std::byte* expanded_ = nullptr;
 };

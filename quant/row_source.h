@@ -10,7 +10,7 @@ namespace nibble::quant {
 class RowSource {
  public:
   virtual ~RowSource() = default;
-  // The k bytes of row i: in place, or written to `scratch` (k bytes).
+  // The k bytes of row i: in place, or written to `scratch` (k bytes); of all rows the same.
   virtual const std::uint8_t* row(std::int64_t i, std::uint8_t* scratch) const = 0;
 };
 

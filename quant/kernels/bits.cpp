@@ -1,5 +1,6 @@
 #include "quant/kernels/bits.h"
 
+#include <bit>
 #include <type_traits>
 
 #include "quant/kernels/vec_int.h"
@@ -60,10 +61,28 @@ template <int Bits>
 void store_squeezed(std::uint8_t* out, VecU64 words) {
   store_as(out, __builtin_convertvector(words, Fields<Bits>));
 }
+
+// Where GCC 12 would take convertvector apart into single numbers.
+#if defined(__AVX512F__)
+template <int Bits>
+VecU64 load_squeezed(const std::uint8_t* packed) {
+  if constexpr (Bits == 1) return std::bit_cast<VecU64>(_mm512_cvtepu8_epi64(_mm_loadu_si64(packed)));
+  if constexpr (Bits == 2) return std::bit_cast<VecU64>(_mm512_cvtepu16_epi64(load_as<__m128i>(packed)));
+  if constexpr (Bits == 4) return std::bit_cast<VecU64>(_mm512_cvtepu32_epi64(load_as<__m256i>(packed)));
+}
+#elif defined(__AVX2__)
+template <int Bits>
+VecU64 load_squeezed(const std::uint8_t* packed) {
+  if constexpr (Bits == 1) return std::bit_cast<VecU64>(_mm256_cvtepu8_epi64(_mm_loadu_si32(packed)));
+  if constexpr (Bits == 2) return std::bit_cast<VecU64>(_mm256_cvtepu16_epi64(_mm_loadu_si64(packed)));
+  if constexpr (Bits == 4) return std::bit_cast<VecU64>(_mm256_cvtepu32_epi64(load_as<__m128i>(packed)));
+}
+#else
 template <int Bits>
 VecU64 load_squeezed(const std::uint8_t* packed) {
   return __builtin_convertvector(load_as<Fields<Bits> >(packed), VecU64);
 }
+#endif
 #endif
 
 template <int Bits>

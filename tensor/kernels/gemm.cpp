@@ -21,6 +21,8 @@ constexpr std::size_t kVecs = 2;
 // all at once, lines from beyond L2 hold the buffers through which a and b come.
 constexpr std::size_t kLeastDepthToFetch = 32;
 
+constexpr std::size_t kLine = 64 / sizeof(float);
+
 // Elements of a in one column of the tile. Unit row stride: packed, or stored by columns.
 template <std::size_t M>
 struct UnitRows {
@@ -58,11 +60,12 @@ struct StridedRows {
 };
 
 // The tile whose first row of a, of c and of the bias these are.
-template <std::size_t M, std::size_t V, template <std::size_t> class Rows>
-inline void run_tile(const GemmTiles& t, const float* first_a, float* c, const float* row_bias, bool prefetch,
-                     const float* next_c) {
+template <std::size_t M, std::size_t V, template <std::size_t> class Rows, bool FetchesB>
+void run_tile(const GemmTiles& t, const float* first_a, float* c, const float* row_bias,
+              const float* next_c) {
   constexpr auto rows = std::make_index_sequence<M>{};
   constexpr auto vecs = std::make_index_sequence<V>{};
+  constexpr auto lines = std::make_index_sequence<(V * kLanes + kLine - 1) / kLine>{};
   VecF acc[M][V];
   const std::size_t tail = t.cols - (V - 1) * kLanes;  // columns in the last vector
   const auto load_columns = [&](const float* p, std::size_t v) {
@@ -76,11 +79,12 @@ inline void run_tile(const GemmTiles& t, const float* first_a, float* c, const f
   const float* b = t.b;
   const std::size_t parts = kFetchesResult && t.k >= kLeastDepthToFetch ? M : 1, part = t.k / parts;
   for (std::size_t i = 0; i < parts; ++i, next_c += t.c_row) {
-    if (parts > 1) unroll(vecs, [&](auto v) { prefetch_line(next_c + v * kLanes); });
+    if (parts > 1) unroll(lines, [&](auto l) { prefetch_line(next_c + l * kLine); });
+#pragma GCC unroll 2
     for (std::size_t p = i + 1 < parts ? part : t.k - i * part; p > 0; --p) {
       VecF row[V];
       unroll(vecs, [&](auto v) { row[v] = load(b + v * kLanes); });
-      if (prefetch) unroll(vecs, [&](auto v) { prefetch_line(b + t.b_ahead + v * kLanes); });
+      if constexpr (FetchesB) unroll(lines, [&](auto l) { prefetch_line(b + t.b_ahead + l * kLine); });
       unroll(rows, [&](auto i) {
         const VecF x(a.template get<i>());
         unroll(vecs, [&](auto v) { acc[i][v] = fma(x, row[v], acc[i][v]); });
@@ -122,9 +126,9 @@ void run_tiles(const GemmTiles& t) {
   for (std::size_t i = 0; i < t.count; ++i) {
     const auto tile = static_cast<std::ptrdiff_t>(i), row = static_cast<std::ptrdiff_t>(i * M);
     float* const c = t.c + row * t.c_row;
-    run_tile<M, V, Rows>(t, t.a + tile * t.a_tile, c, t.row_bias == nullptr ? nullptr : t.row_bias + row,
-                         t.b_ahead != 0 && i == 0,
-                         i + 1 < t.count ? c + static_cast<std::ptrdiff_t>(M) * t.c_row : t.c + V * kLanes);
+    const auto kernel = i == 0 && t.b_ahead != 0 ? run_tile<M, V, Rows, true> : run_tile<M, V, Rows, false>;
+    kernel(t, t.a + tile * t.a_tile, c, t.row_bias == nullptr ? nullptr : t.row_bias + row,
+           i + 1 < t.count ? c + static_cast<std::ptrdiff_t>(M) * t.c_row : t.c + V * kLanes);
   }
 }
 

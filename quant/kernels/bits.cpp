@@ -62,7 +62,7 @@ void store_squeezed(std::uint8_t* out, VecU64 words) {
   store_as(out, __builtin_convertvector(words, Fields<Bits>));
 }
 
-// Where GCC 12 would take convertvector apart into single numbers.
+// One instruction, where GCC 12 takes convertvector apart into single numbers.
 #if defined(__AVX512F__)
 template <int Bits>
 VecU64 load_squeezed(const std::uint8_t* packed) {

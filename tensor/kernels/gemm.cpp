@@ -21,7 +21,7 @@ constexpr std::size_t kVecs = 2;
 // all at once, lines from beyond L2 hold the buffers through which a and b come.
 constexpr std::size_t kLeastDepthToFetch = 32;
 
-constexpr std::size_t kLine = 64 / sizeof(float);
+constexpr std::size_t kLine = 64 / sizeof(float);  // of the cache
 
 // Elements of a in one column of the tile. Unit row stride: packed, or stored by columns.
 template <std::size_t M>

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <utility>
-#include <vector>
 
 #include "quant/kernels/bits.h"
 #include "quant/kernels/requantize.h"

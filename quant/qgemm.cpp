@@ -24,6 +24,9 @@ constexpr std::int64_t kRowsPerUnit = 8, kPanelsPerUnit = 4;
 constexpr std::int64_t kWorkPerThread = 1 << 21;  // multiplications
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+// So many panels have columns whose results fill whole bytes, even if they become codes of one bit: no two
+// calls and no two threads write to one byte.
+std::int64_t panels_of_whole_bytes(std::int64_t lanes) { return divide_up(8, lanes); }
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 // Activations as the kernels of a family store them: byte = code + offset (binary: 2 * code).
@@ -186,8 +189,11 @@ class Part {
     if (kernels_.takes_rows != nullptr) tile_bytes_ = std::max(tile_bytes_, tiling_.height * k_);
     block_tiles_ = std::clamp<std::int64_t>(kBlockBytes / tile_bytes_, 1, tiling_.tiles);
     block_panels_ = static_cast<std::int64_t>(kernels_.max_panels);
-    if (tiling_.tiles > 1)
-      block_panels_ = std::clamp(kPanelBytesInL1 / stored_panel_bytes(), kLeastPanels, block_panels_);
+    if (tiling_.tiles > 1) {
+      const std::int64_t step = panels_of_whole_bytes(lanes_);
+      block_panels_ = std::clamp(kPanelBytesInL1 / stored_panel_bytes() / step * step,
+                                 std::max(kLeastPanels, step), block_panels_);
+    }
   }
 
   template <class T>
@@ -384,7 +390,7 @@ void qgemm(std::int64_t m, const RowSource& rows, const ActFormat& format, const
   // rows into order, which costs about eight times as much a byte as reading, and as much as expanding.
   const std::int64_t row_cost = Tiling(w, m, format.bit_width).form == WeightForm::packed ? 8 : 1;
   const bool by_rows = m >= 2 * kRowsPerUnit && row_cost * m >= w.n();
-  const std::int64_t unit = by_rows ? kRowsPerUnit : kPanelsPerUnit;
+  const std::int64_t unit = by_rows ? kRowsPerUnit : std::max(kPanelsPerUnit, panels_of_whole_bytes(lanes));
   const std::int64_t units = divide_up(by_rows ? m : panels, unit);
   const std::int64_t work = std::max<std::int64_t>(1, unit * (by_rows ? w.n() : m * lanes) * w.k());
   parallel_for(units, divide_up(kWorkPerThread, work), [&](std::int64_t begin, std::int64_t end) {

@@ -87,6 +87,7 @@ struct Case {
   bool unsigned_weights = false, signed_activations = false, binary_activations = false, zero_points = false;
   Fill fill = Fill::random;
   QGemmMethod method = QGemmMethod::dot;
+  int code_bits = 0;  // of the codes that results become; 0: any number
 };
 
 std::ostream& operator<<(std::ostream& out, const Case& c) {
@@ -108,10 +109,9 @@ void require_equal(const std::vector<Index>& expected, Get get, Index n) {
   }
 }
 
-// Requantized to 8, 4, 2 or 1 bits; some saturate.
+// Requantized to codes of so many bits; some saturate.
 void check_codes(const ActMatrix& a, const PackedMatrix& w, const std::vector<std::int32_t>& bias,
-                 const std::vector<Index>& sums, Random& rng) {
-  const int bits = 1 << rng() % 4;
+                 const std::vector<Index>& sums, int bits, Random& rng) {
   const Range range = range_of(bits, bits == 8 && rng() % 2);
   const auto zero_point = static_cast<std::int32_t>(between(range.lo, range.hi, rng));
   const Index n = w.n(), stride = (n * bits + 7) / 8;
@@ -193,7 +193,7 @@ Index check(Isa isa, const Case& c, Random& rng) {
   qgemm(a.view(), packed, ToInt32{ints.data(), c.n, bias.data()});
   require_equal(
       sums, [&](Index i) { return Index{ints[size(i)]}; }, c.n);
-  check_codes(a.view(), packed, bias, sums, rng);
+  check_codes(a.view(), packed, bias, sums, c.code_bits != 0 ? c.code_bits : 1 << rng() % 4, rng);
   check_floats(a.view(), packed, expected);
   return 3 * c.m * c.n;
 }
@@ -247,6 +247,15 @@ TEST_CASE("every pair of widths is exact for codes at their extremes", "[tiers]"
                 compared += check(isa, c, rng);
               }
         }
+}
+
+// The longer k, the fewer columns at a time; codes of one bit share bytes with those of the next columns.
+TEST_CASE("codes of one bit are whole bytes however many columns go together", "[tiers]") {
+  Random rng(Catch::rngSeed());
+  for (const Isa isa : product_tiers())
+    for (const Index k : {350, 600, 1200, 2400})
+      for (const int bits : kBits)
+        check(isa, {.m = 17, .n = 43, .k = k, .weight_bits = bits, .act_bits = 8, .code_bits = 1}, rng);
 }
 
 TEST_CASE("sums reach the bound on k without leaving int32", "[tiers]") {

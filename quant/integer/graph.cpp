@@ -44,13 +44,16 @@ Tensor requantized(const IntProduct& l, const Tensor& sums) {
   const auto from = sums.values<std::int32_t>();
   const auto to = codes.mutable_values<std::int32_t>();
   const std::int64_t channels = l.out_channels();
-  const std::int64_t inner = sums.numel() / std::max<std::int64_t>(1, sums.size(0) * channels);
-  for (std::size_t i = 0; i < from.size(); ++i) {
-    const std::int64_t k = static_cast<std::int64_t>(i) / inner % channels;
-    const long double product = static_cast<long double>(from[i]) * l.multiplier_of(k);
-    const long double code = std::rint(std::ldexp(product, -l.shift_of(k))) + l.out.zero_point;
-    to[i] = static_cast<std::int32_t>(
-        std::clamp(code, static_cast<long double>(l.out.lo), static_cast<long double>(l.out.hi)));
+  const std::size_t inner =
+      from.size() / static_cast<std::size_t>(std::max<std::int64_t>(1, sums.size(0) * channels));
+  for (std::size_t plane = 0, i = 0; i < from.size(); ++plane) {
+    const std::int64_t k = static_cast<std::int64_t>(plane) % channels;
+    const long double scale = std::ldexp(static_cast<long double>(l.multiplier_of(k)), -l.shift_of(k));
+    for (const std::size_t end = i + inner; i < end; ++i) {
+      const long double code = std::rint(static_cast<long double>(from[i]) * scale) + l.out.zero_point;
+      to[i] = static_cast<std::int32_t>(
+          std::clamp(code, static_cast<long double>(l.out.lo), static_cast<long double>(l.out.hi)));
+    }
   }
   return codes;
 }

@@ -17,10 +17,11 @@ struct Images {
       : n(t.size(0)), c(t.size(1)), h(out_size(t, 2)), w(out_size(t, 3)), at(t.data<std::int32_t>()) {}
   std::int64_t n, c, h, w;
   const std::int32_t* at;
-  std::int32_t operator()(std::int64_t i, std::int64_t k, std::int64_t y, std::int64_t x) const {
-    return at[((i * c + k) * h + y) * w + x];
+  const std::int32_t* row(std::int64_t i, std::int64_t k, std::int64_t y) const {
+    return at + ((i * c + k) * h + y) * w;
   }
-  bool contains(std::int64_t y, std::int64_t x) const { return y >= 0 && y < h && x >= 0 && x < w; }
+  bool has_row(std::int64_t y) const { return y >= 0 && y < h; }
+  bool has_column(std::int64_t x) const { return x >= 0 && x < w; }
 };
 
 template <class F>
@@ -36,33 +37,51 @@ Tensor each_output(const Tensor& x, const IntLayer& layer, F f) {
   return result;
 }
 
+// The weights of one output channel over a window of codes whose first corner may lie outside of the image.
+struct Filter {
+  std::int64_t depth, rows, cols;
+  Size2 dilation;
+  std::int64_t zero_point;
+
+  std::int64_t operator()(const std::int8_t* weight, const Images& x, std::int64_t image,
+                          std::int64_t channel, std::int64_t row, std::int64_t col) const {
+    std::int64_t sum = 0;
+    for (std::int64_t c = 0; c < depth; ++c)
+      for (std::int64_t r = 0; r < rows; ++r, weight += cols) {
+        const std::int64_t y = row + r * dilation.h;
+        if (!x.has_row(y)) continue;  // the zero point, a true zero
+        const std::int32_t* const codes = x.row(image, channel + c, y);
+        for (std::int64_t s = 0; s < cols; ++s) {
+          const std::int64_t at = col + s * dilation.w;
+          if (x.has_column(at)) sum += (codes[at] - zero_point) * weight[s];
+        }
+      }
+    return sum;
+  }
+};
+
 LayerTrace run(const IntProduct& l, const Tensor& input, const CodeFormat& format) {
   const Images x(input);
   const Tensor weight = l.weight.contiguous();
-  const std::int8_t* const w = weight.data<std::int8_t>();
-  const std::int64_t rows = out_size(weight, 2), cols = out_size(weight, 3), depth = weight.size(1);
-  const std::int64_t per_group = l.out_channels() / l.options.groups;
+  const auto& options = l.options;
+  const Filter filter{weight.size(1), out_size(weight, 2), out_size(weight, 3), options.dilation,
+                      format.zero_point};
+  const std::int8_t* const weights = weight.data<std::int8_t>();
+  const std::int64_t per_channel = weight.numel() / l.out_channels();
+  const std::int64_t per_group = l.out_channels() / options.groups;
   const Tensor sums =
       each_output(input, l, [&](std::int64_t n, std::int64_t k, std::int64_t y, std::int64_t at) {
-        std::int64_t acc = l.bias[static_cast<std::size_t>(k)];
-        const std::int64_t row = y * l.options.stride.h - l.options.padding.h;
-        const std::int64_t col = at * l.options.stride.w - l.options.padding.w;
-        for (std::int64_t c = 0; c < depth; ++c)
-          for (std::int64_t r = 0; r < rows; ++r)
-            for (std::int64_t s = 0; s < cols; ++s) {
-              const std::int64_t yy = row + r * l.options.dilation.h, xx = col + s * l.options.dilation.w;
-              if (!x.contains(yy, xx)) continue;  // the zero point, a true zero
-              const std::int64_t code = x(n, k / per_group * depth + c, yy, xx);
-              acc += (code - format.zero_point) * w[((k * depth + c) * rows + r) * cols + s];
-            }
-        return static_cast<std::int32_t>(acc);
+        return static_cast<std::int32_t>(l.bias[static_cast<std::size_t>(k)] +
+                                         filter(weights + k * per_channel, x, n, k / per_group * filter.depth,
+                                                y * options.stride.h - options.padding.h,
+                                                at * options.stride.w - options.padding.w));
       });
   if (!l.is_requantized()) return {l.name, sums, sums};
   const Images acc(sums);
   const Tensor codes =
       each_output(input, l, [&](std::int64_t n, std::int64_t k, std::int64_t y, std::int64_t at) {
         return static_cast<std::int32_t>(reference::requantize(
-            acc(n, k, y, at), l.multiplier_of(k), l.shift_of(k), l.out.zero_point, l.out.lo, l.out.hi));
+            acc.row(n, k, y)[at], l.multiplier_of(k), l.shift_of(k), l.out.zero_point, l.out.lo, l.out.hi));
       });
   return {l.name, sums, codes};
 }
@@ -77,7 +96,7 @@ LayerTrace run(const IntMaxPool& l, const Tensor& input, const CodeFormat& forma
           for (std::int64_t s = 0; s < l.kernel.w; ++s) {
             const std::int64_t yy = y * stride.h + r * l.options.dilation.h - l.options.padding.h;
             const std::int64_t xx = at * stride.w + s * l.options.dilation.w - l.options.padding.w;
-            if (x.contains(yy, xx)) most = std::max(most, x(n, k, yy, xx));
+            if (x.has_row(yy) && x.has_column(xx)) most = std::max(most, x.row(n, k, yy)[xx]);
           }
         return most;
       })};

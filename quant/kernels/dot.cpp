@@ -27,7 +27,7 @@
 namespace nibble::quant::NIBBLE_TIER {
 namespace {
 
-constexpr std::size_t kMaxPanels = 4;
+constexpr std::size_t kMaxPanels = kLanes == 1 ? 8 : 4;
 // A tile's accumulators, one vector of weights per panel, a broadcast activation and a mask fill the
 // registers.
 #if defined(__AVX512F__)

@@ -31,64 +31,22 @@ namespace {
 
 #if defined(NIBBLE_TIER_scalar)
 
-// Plain C++ that also runs where nothing is known of the processor; the compiler sees four lanes.
-struct VecI {
-  std::int32_t lane[4];
+// Plain C++ that also runs where nothing is known of the processor: a vector is a single lane, and sums are
+// modulo 2^32, as everywhere; what a shift of the codes adds is taken away again.
+using VecI = std::uint32_t;
+using VecF = float;
+inline constexpr std::size_t kLanes = 1;
 
-  VecI() = default;
-  explicit VecI(std::int32_t x) : lane{x, x, x, x} {}
-};
-struct VecF {
-  float lane[4];
-
-  VecF() = default;
-  explicit VecF(float x) : lane{x, x, x, x} {}
-};
-inline constexpr std::size_t kLanes = 4;
-
-template <class F>
-VecI each_lane(F f) {
-  VecI r;
-  for (std::size_t i = 0; i < kLanes; ++i) r.lane[i] = f(i);
-  return r;
-}
-inline VecI operator+(VecI a, VecI b) {
-  return each_lane([&](std::size_t i) { return a.lane[i] + b.lane[i]; });
-}
-inline VecI operator&(VecI a, VecI b) {
-  return each_lane([&](std::size_t i) { return a.lane[i] & b.lane[i]; });
-}
-inline VecI operator^(VecI a, VecI b) {
-  return each_lane([&](std::size_t i) { return a.lane[i] ^ b.lane[i]; });
-}
-inline VecI operator>>(VecI a, int n) {
-  return each_lane([&](std::size_t i) { return a.lane[i] >> n; });
-}
-inline VecI operator<<(VecI a, int n) {
-  return each_lane(
-      [&](std::size_t i) { return static_cast<std::int32_t>(static_cast<std::uint32_t>(a.lane[i]) << n); });
-}
 inline VecI load_ints(const void* p) {
-  VecI r;
-  std::memcpy(r.lane, p, sizeof r.lane);
-  return r;
+  VecI v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
 }
-inline void store_ints(void* p, VecI v) { std::memcpy(p, v.lane, sizeof v.lane); }
-inline VecF load(const float* p) {
-  VecF r;
-  std::memcpy(r.lane, p, sizeof r.lane);
-  return r;
-}
-inline void store(float* p, VecF v) { std::memcpy(p, v.lane, sizeof v.lane); }
-inline VecF to_float(VecI v) {
-  VecF r;
-  for (std::size_t i = 0; i < kLanes; ++i) r.lane[i] = static_cast<float>(v.lane[i]);
-  return r;
-}
-inline VecF fma(VecF a, VecF b, VecF c) {
-  for (std::size_t i = 0; i < kLanes; ++i) c.lane[i] += a.lane[i] * b.lane[i];
-  return c;
-}
+inline void store_ints(void* p, VecI v) { std::memcpy(p, &v, sizeof v); }
+inline VecF load(const float* p) { return *p; }
+inline void store(float* p, VecF v) { *p = v; }
+inline VecF to_float(VecI v) { return static_cast<float>(static_cast<std::int32_t>(v)); }
+inline VecF fma(VecF a, VecF b, VecF c) { return c + a * b; }
 inline void prefetch_bytes(const void*) {}
 template <class F, std::size_t... I>
 [[gnu::always_inline]] inline void unroll(std::index_sequence<I...>, F f) {
@@ -119,14 +77,10 @@ inline void prefetch_bytes(const void* p) { __builtin_prefetch(p); }
 inline constexpr bool kSignedActivations = false;
 
 inline VecI dot4(VecI acc, VecI a, VecI w) {
-  for (std::size_t i = 0; i < kLanes; ++i)
-    for (int byte = 0; byte < 32; byte += 8)
-      // Modulo 2^32, as everywhere: what a shift of the codes adds is taken away again.
-      acc.lane[i] = static_cast<std::int32_t>(
-          static_cast<std::uint32_t>(acc.lane[i]) +
-          static_cast<std::uint32_t>(static_cast<std::int32_t>(static_cast<std::uint8_t>(a.lane[i] >> byte)) *
-                                     static_cast<std::int8_t>(w.lane[i] >> byte)));
-  return acc;
+  const auto product = [&](int byte) {
+    return static_cast<std::uint8_t>(a >> byte) * static_cast<std::int8_t>(w >> byte);
+  };
+  return acc + static_cast<VecI>(product(0) + product(8) + product(16) + product(24));
 }
 
 #elif defined(__aarch64__)

@@ -63,7 +63,7 @@ struct QGemmTile {
 
 struct QGemmKernels {
   std::size_t lanes;                // columns of a panel
-  std::size_t max_panels;           // of a tile
+  std::size_t max_panels;           // of a tile; their columns are a multiple of 8
   const std::size_t* row_counts;    // heights a tile may have, ascending, 0 at the end
   std::size_t least_expanded_rows;  // from this height on weights may have a form other than packed
   bool signed_activations;          // bytes of activations are read as int8, else as uint8

@@ -9,7 +9,7 @@ using namespace nibble::quant;
 
 namespace {
 
-bool is_lane_count(double lanes) { return lanes == 4 || lanes == 8 || lanes == 16; }
+bool is_lane_count(double lanes) { return lanes == 1 || lanes == 4 || lanes == 8 || lanes == 16; }
 
 }  // namespace
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <future>
 #include <map>
 #include <mutex>
 #include <tuple>
@@ -167,19 +168,30 @@ class Prover {
   std::mutex mutex_, network_mutex_;
 };
 
+struct CAnswers {
+  CProgram::Output output;
+  bool passes_self_test;
+};
+
+// None without a compiler.
+std::optional<CAnswers> run_c_program(const quant::IntModel& model, const Tensor& pixels,
+                                      const Tensor& self_test, const CToolchain& tools) {
+  if (!c_compiler_available(tools)) return std::nullopt;
+  const CProgram program(model, quant::export_c(model, "model", self_test, ""), "model", tools);
+  return CAnswers{program.run(pixels), program.self_test()};
+}
+
 // The exported program keeps its integers to itself: hashes of each image and tensor are compared.
-Producer run_c_program(const quant::IntModel& model, const Tensor& pixels, const Tensor& self_test,
-                       const quant::TraceHashes& hashes, const std::vector<std::int32_t>& logits,
-                       const CToolchain& tools) {
+Producer compare(const std::optional<CAnswers>& answers, const quant::TraceHashes& hashes,
+                 const std::vector<std::int32_t>& logits, std::int64_t images) {
   Producer producer;
   producer.name = "C program";
-  if (!c_compiler_available(tools)) {
+  if (!answers) {
     producer.skipped = "no C compiler here (cc, or $CC)";
     return producer;
   }
-  const CProgram program(model, quant::export_c(model, "model", self_test, ""), "model", tools);
-  const CProgram::Output output = program.run(pixels);
-  const std::int64_t images = pixels.size(0), classes = static_cast<std::int64_t>(logits.size()) / images;
+  const CProgram::Output& output = answers->output;
+  const std::int64_t classes = static_cast<std::int64_t>(logits.size()) / images;
   const auto note = [&](const std::string& tensor, std::int64_t image, std::int64_t index,
                         std::int32_t expected, std::int32_t found) {
     ++producer.differing;
@@ -197,7 +209,7 @@ Producer run_c_program(const quant::IntModel& model, const Tensor& pixels, const
       if (output.logits[at] != logits[at]) note("logits", i, j, logits[at], output.logits[at]);
     }
   }
-  if (!program.self_test()) note("self test", 0, -1, 0, 0);
+  if (!answers->passes_self_test) note("self test", 0, -1, 0, 0);
   return producer;
 }
 
@@ -230,6 +242,10 @@ Proof prove(const quant::IntModel& model, nn::Sequential* network, const RawImag
   Proof proof;
   const Tensor extremes = quant::extreme_images(model);
   const Tensor pixels = with_extremes(images.pixels, extremes);
+  // Meanwhile: a process of its own, with one thread.
+  std::future<std::optional<CAnswers>> c_answers = std::async(std::launch::async, [&] {
+    return run_c_program(model, pixels, extremes.narrow(0, 0, 2).contiguous(), c_tools);
+  });
   Prover prover(model, network, images, pixels);
   prover.run();
   proof.model_sha256 = quant::sha256_of(model);
@@ -238,8 +254,7 @@ Proof prove(const quant::IntModel& model, nn::Sequential* network, const RawImag
   proof.extremes = extremes.size(0);
   proof.layers = layers_of(model, prover.hashes());
   prover.report(proof);
-  proof.producers.push_back(run_c_program(model, pixels, extremes.narrow(0, 0, 2).contiguous(),
-                                          prover.hashes(), prover.logits(), c_tools));
+  proof.producers.push_back(compare(c_answers.get(), prover.hashes(), prover.logits(), pixels.size(0)));
   return proof;
 }
 

@@ -92,11 +92,12 @@ void forward_block(const DirectConv& p, const float* x, const float* weight, con
 
 // All output channels, in blocks of nearly equal size.
 template <Index P, Index V, bool Whole>
-void forward_channels(const DirectConv& p, const float* x, const float* weight, const float* bias, Taps taps,
-                      float* y, Index n) {
-  const Index blocks = divide_up(p.k, kChannels);
-  for (Index block = 0; block < blocks; ++block) {
-    const Index k = p.k * block / blocks, channels = p.k * (block + 1) / blocks - k;
+void forward_channels(const DirectConv& conv, const float* x, const float* weight, const float* bias,
+                      Taps taps, float* y, Index n) {
+  const DirectConv p = conv;  // else read anew after every store, which might change it
+  const Index blocks = divide_up(p.k, kChannels), least = p.k / blocks, larger_blocks = p.k % blocks;
+  for (Index block = 0, k = 0, channels = 0; block < blocks; ++block, k += channels) {
+    channels = least + (block < larger_blocks);
     const float* const b = bias == nullptr ? nullptr : bias + k;
     unroll(std::make_index_sequence<kChannels>{}, [&](auto i) {
       constexpr Index kCount = static_cast<Index>(i) + 1;

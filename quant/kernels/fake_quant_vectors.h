@@ -28,7 +28,9 @@ class RegularFormulas : public FakeQuantFormulas<VecF> {
         largest_(0x1p22f * p.scale) {}
 
   Levels levels_of(VecF x) const {
-    return levels(divider_.quotient(smaller_or_second(largest_, larger_or_second(least_, x))));
+    const VecF quotient = divider_.quotient(smaller_or_second(largest_, larger_or_second(least_, x)));
+    const VecF code = nearbyint(quotient + zero_point);
+    return {quotient, code, smaller_or_second(hi, larger_or_second(lo, code))};
   }
   VecF forward(VecF x) const { return value(levels_of(x)); }
 

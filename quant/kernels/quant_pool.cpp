@@ -135,6 +135,7 @@ bool choose_of_four(QuantPool p, Row row, const Codes& codes) {
     sum = sum + ((v[0] + v[1]) + (v[2] + v[3]));
   });
   if (any(is_nan(sum))) return false;
+  if (row.place == nullptr) return true;  // the largest number has the largest code
   for (std::ptrdiff_t i = 0; i < p.ow * p.images; i += kVec)
     store(row.value + i, codes.bound(load(row.value + i)));
   const VecF below(static_cast<float>(p.w)), one(1.0f);
@@ -143,25 +144,28 @@ bool choose_of_four(QuantPool p, Row row, const Codes& codes) {
     const MaskF reaches[3] = {codes.reaches(v[0], bound), codes.reaches(v[1], bound),
                               codes.reaches(v[2], bound)};
     const auto choice = [&](VecF a, VecF b, VecF c, VecF d) {
-      return select(reaches[0], a, select(reaches[1], b, select(reaches[2], c, d)));
+      return blend(reaches[0], a, blend(reaches[1], b, blend(reaches[2], c, d)));
     };
     store(row.value + out, choice(v[0], v[1], v[2], v[3]));
-    if (row.place != nullptr)
-      store(row.place + out, choice(first, first + one, first + below, first + below + one));
+    store(row.place + out, choice(first, first + one, first + below, first + below + one));
   });
   return true;
 }
 
 // What becomes of the chosen elements of a row: y, and what the backward pass keeps.
-void quantize_row(std::ptrdiff_t n, float* y, float* slope, float* source, const RegularFormulas& formulas) {
+void quantize_row(std::ptrdiff_t n, float* y, float* slope, float* source, RegularFormulas formulas) {
+  if (slope == nullptr) {
+    for (std::ptrdiff_t i = 0; i < n; i += kVec) store(y + i, formulas.forward(load(y + i)));
+    return;
+  }
+  const VecF zero(0.0f), passes_above(formulas.relu ? 0.0f : -__builtin_inff());
   for (std::ptrdiff_t i = 0; i < n; i += kVec) {
-    const VecF value = load(y + i);
+    const VecF value = load(y + i), place = load(source + i);
     const auto levels = formulas.levels_of(value);
+    const MaskF inside = levels.code == levels.level;
     store(y + i, formulas.value(levels));
-    if (slope == nullptr) continue;
-    const auto of_one = formulas.backward(levels, value, VecF(1.0f));
-    store(slope + i, of_one.scale);
-    store(source + i, load(source + i) * (of_one.x - of_one.outside));
+    store(slope + i, levels.level - formulas.zero_point - blend(inside, levels.quotient, zero));
+    store(source + i, blend(inside, blend(value > passes_above, place, zero), zero - place));
   }
 }
 
@@ -206,8 +210,8 @@ FakeQuantSums backward(const QuantPool& pool, const float* grad_y, const float* 
           unroll(std::make_index_sequence<kParts>{}, [&](auto j) {
             const std::size_t lane = j * kLanes;
             const VecF place = load(source + from + lane), grad = load(grad_y + from + lane);
-            const VecF inside = select(place == here, grad, zero);
-            const VecF outside = select(place == clamped_here, grad, zero);
+            const VecF inside = blend(place == here, grad, zero);
+            const VecF outside = blend(place == clamped_here, grad, zero);
             sums.scale[j] = sums.scale[j] + (inside + outside) * load(slope + from + lane);
             sums.outside[j] = sums.outside[j] + outside;
             if (grad_x != nullptr) store(grad_x + at + lane, inside);

@@ -75,14 +75,14 @@ void max_pool_windows(DirectPool p, const float* x, float* y, std::int32_t* indi
               const VecF here(static_cast<float>(ty * p.w + tx));
               const VecF v = load_some<whole>(x + ty * p.x_h + tx * p.x_w + i, n);
               const auto take = is_greater_or_nan(v, best);
-              best = select(take, v, best);
-              position = first ? here : select(take, here, position);
+              best = blend(take, v, best);
+              position = first ? here : blend(take, here, position);
               first = false;
             });
         if (p.relu) {
           const auto none = best <= VecF(0.0f);
-          best = select(none, VecF(0.0f), best);
-          position = select(none, VecF(-1.0f), position);
+          best = blend(none, VecF(0.0f), best);
+          position = blend(none, VecF(-1.0f), position);
         }
         const Index out = row * p.y_h + column * p.y_w + i;
         store_some<whole>(y + out, best, n);

@@ -93,6 +93,21 @@ inline VecF larger_or_second(VecF a, VecF b) {
 #endif
 }
 
+// condition ? yes : no. Of xsimd's select for AVX2, GCC 12 makes a comparison of the condition with 0 and a
+// blend, and drops the former only where a condition is used once.
+inline VecF blend(MaskF condition, VecF yes, VecF no) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  __m256 result;
+  asm("vblendvps %[condition], %[yes], %[no], %[result]"
+      : [result] "=x"(result)
+      : [condition] "x"(static_cast<__m256>(condition)), [yes] "xm"(static_cast<__m256>(yes)),
+        [no] "x"(static_cast<__m256>(no)));
+  return result;
+#else
+  return select(condition, yes, no);
+#endif
+}
+
 inline VecI to_int(VecF v) { return xsimd::to_int(v); }  // truncates
 inline VecF to_float(VecI v) { return xsimd::to_float(v); }
 

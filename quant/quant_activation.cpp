@@ -103,14 +103,14 @@ Variable QuantActivation::zero_point_of(const Variable& zp_value, const Variable
 QuantActivation::Scale QuantActivation::batch_scale(const Variable& x) {
   const Statistic batch = statistic(x);
   update_average(batch, false);
-  const Variable scale = with_zero_gradient(div(batch.span, Variable(scalar(divisor()))), scale_value_);
+  const Variable scale = with_zero_gradient(float_scale(batch.span, divisor()), scale_value_);
   if (!quantizer_.shifted) return {scale, {}};
   return {scale, with_zero_gradient(zero_point_of(batch.low, scale), zp_value_)};
 }
 
 QuantActivation::Scale QuantActivation::parameter_scale() {
   const Variable scale = quantizer_.power_of_two ? power_of_two_scale_of_log2(scale_value_, divisor())
-                                                 : div(scale_value_, Variable(scalar(divisor())));
+                                                 : float_scale(scale_value_, divisor());
   return {scale, quantizer_.shifted ? zero_point_of(zp_value_, scale) : Variable()};
 }
 
@@ -126,8 +126,8 @@ QuantActivation::Scale QuantActivation::eval_scale() {
     return result;
   }
   const Variable average(scale_buffer_.clone());
-  const Variable scale = quantizer_.power_of_two ? power_of_two_scale(average, divisor())
-                                                 : div(average, Variable(scalar(divisor())));
+  const Variable scale =
+      quantizer_.power_of_two ? power_of_two_scale(average, divisor()) : float_scale(average, divisor());
   return {scale, quantizer_.shifted ? zero_point_of(Variable(zp_buffer_.clone()), scale) : Variable()};
 }
 

@@ -93,6 +93,14 @@ Variable abs_max_per_channel(const Variable& w) {
       });
 }
 
+Variable float_scale(const Variable& statistic, double divisor) {
+  const auto divided = [by = static_cast<float>(divisor)](const Tensor& x) {
+    return map(x, [=](float v) { return v / by; });
+  };
+  return make_op("float_scale", divided(statistic.value()), {statistic},
+                 [=](const Tensor& grad, const Needs&) -> Grads { return {divided(grad)}; });
+}
+
 Variable power_of_two_scale(const Variable& statistic, double divisor) {
   const Tensor scale = map(
       statistic.value(), [=](float v) { return round_up_to_power_of_two(v) / static_cast<float>(divisor); });

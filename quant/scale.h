@@ -15,6 +15,8 @@ Variable abs_max(const Variable& w);
 // The same for each index of the first dimension, shape [K, 1, ...]; the first maximum takes the gradient.
 Variable abs_max_per_channel(const Variable& w);
 
+// statistic / divisor elementwise.
+Variable float_scale(const Variable& statistic, double divisor);
 // 2^ceil(log2(statistic)) / divisor elementwise. ceil is straight-through and the ln 2 of log2 and 2^x
 // cancel, so dscale / dstatistic = scale / statistic.
 Variable power_of_two_scale(const Variable& statistic, double divisor);

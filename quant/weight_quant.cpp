@@ -48,7 +48,7 @@ Variable quantize_weight(Variable weight, const WeightQuantizer& quantizer) {
   } else {
     const Variable m =
         at_least_scaling_min(quantizer.per_channel ? abs_max_per_channel(weight) : abs_max(weight));
-    scale = quantizer.power_of_two ? power_of_two_scale(m, range.hi + 1) : div(m, Variable(scalar(range.hi)));
+    scale = quantizer.power_of_two ? power_of_two_scale(m, range.hi + 1) : float_scale(m, range.hi);
   }
   return annotated(fake_quantize(weight, scale, {}, {range, Clamp::straight_through}), scale, quantizer);
 }

@@ -8,7 +8,7 @@ namespace nibble::quant::NIBBLE_TIER {
 namespace {
 
 template <class Formulas>
-void quantize(const float* x, float* y, std::size_t n, const Formulas& formulas) {
+void quantize(const float* x, float* y, std::size_t n, Formulas formulas) {
   std::size_t i = 0;
   for (; i + kLanes <= n; i += kLanes) store(y + i, formulas.forward(load(x + i)));
   if (i < n) store_partial(y + i, formulas.forward(load_partial(x + i, n - i)), n - i);
@@ -20,7 +20,7 @@ void forward(const float* x, float* y, std::size_t n, const FakeQuantParams& par
 }
 
 template <class Formulas>
-FakeQuantSums backward_by(const Formulas& formulas, const float* x, const float* grad_y, float* grad_x,
+FakeQuantSums backward_by(Formulas formulas, const float* x, const float* grad_y, float* grad_x,
                           std::size_t n, float scale) {
   Sums sums;
   // Inlined everywhere, else the sums would have to live in memory.

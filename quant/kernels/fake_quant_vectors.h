@@ -17,15 +17,16 @@ using namespace nibble::NIBBLE_TIER;
 constexpr std::size_t kSumLanes = 16;
 constexpr std::size_t kParts = kSumLanes / kLanes;
 
-// FakeQuantFormulas for regular parameters, without division. Far outside the codes x is limited, which
-// changes nothing but that quotients stay small.
+// FakeQuantFormulas for regular parameters, without division, and for a clamp without gradients outside. Far
+// outside the codes x is limited, which changes nothing but that quotients stay small.
 class RegularFormulas : public FakeQuantFormulas<VecF> {
  public:
   explicit RegularFormulas(const FakeQuantParams& p)
       : FakeQuantFormulas(p),
         divider_(p.scale),
         least_(p.relu ? 0.0f : -0x1p22f * p.scale),
-        largest_(0x1p22f * p.scale) {}
+        largest_(0x1p22f * p.scale),
+        passes_above_(p.relu ? 0.0f : -__builtin_inff()) {}
 
   Levels levels_of(VecF x) const {
     const VecF quotient = divider_.quotient(smaller_or_second(largest_, larger_or_second(least_, x)));
@@ -34,9 +35,19 @@ class RegularFormulas : public FakeQuantFormulas<VecF> {
   }
   VecF forward(VecF x) const { return value(levels_of(x)); }
 
+  MaskF is_inside(const Levels& q) const { return q.code == q.level; }
+  // What relu lets through of a gradient.
+  VecF through_relu(VecF x, VecF grad) const { return blend(x > passes_above_, grad, zero); }
+  // dy / dscale.
+  VecF slope(const Levels& q) const { return q.level - zero_point - blend(is_inside(q), q.quotient, zero); }
+  Gradients backward(const Levels& q, VecF x, VecF grad_y) const {
+    const MaskF inside = is_inside(q);
+    return {blend(inside, through_relu(x, grad_y), zero), grad_y * slope(q), blend(inside, zero, grad_y)};
+  }
+
  private:
   Divider divider_;
-  VecF least_, largest_;
+  VecF least_, largest_, passes_above_;
 };
 
 struct Sums {

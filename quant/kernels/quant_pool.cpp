@@ -158,14 +158,13 @@ void quantize_row(std::ptrdiff_t n, float* y, float* slope, float* source, Regul
     for (std::ptrdiff_t i = 0; i < n; i += kVec) store(y + i, formulas.forward(load(y + i)));
     return;
   }
-  const VecF zero(0.0f), passes_above(formulas.relu ? 0.0f : -__builtin_inff());
   for (std::ptrdiff_t i = 0; i < n; i += kVec) {
     const VecF value = load(y + i), place = load(source + i);
     const auto levels = formulas.levels_of(value);
-    const MaskF inside = levels.code == levels.level;
     store(y + i, formulas.value(levels));
-    store(slope + i, levels.level - formulas.zero_point - blend(inside, levels.quotient, zero));
-    store(source + i, blend(inside, blend(value > passes_above, place, zero), zero - place));
+    store(slope + i, formulas.slope(levels));
+    store(source + i,
+          blend(formulas.is_inside(levels), formulas.through_relu(value, place), VecF(0.0f) - place));
   }
 }
 

@@ -18,7 +18,8 @@ constexpr std::size_t kSumLanes = 16;
 constexpr std::size_t kParts = kSumLanes / kLanes;
 
 // FakeQuantFormulas for regular parameters, without division, and for a clamp without gradients outside. Far
-// outside the codes x is limited, which changes nothing but that quotients stay small.
+// outside the codes x is limited, which changes nothing but that quotients stay small. Loops take formulas by
+// value: through a reference they would be read anew after every store.
 class RegularFormulas : public FakeQuantFormulas<VecF> {
  public:
   explicit RegularFormulas(const FakeQuantParams& p)

@@ -17,7 +17,11 @@ constexpr Index kChannels = 6, kVectors = 4, kGradChannels = 8, kTaps = 3;
 #else
 constexpr Index kChannels = 3, kVectors = 4, kGradChannels = 4, kTaps = 3;
 #endif
-constexpr Index kPositions = 14, kPixels = 4;
+constexpr Index kPositions = 14;
+// Neighbouring pixels of two vectors of images, beside weights of S taps: fewer than ten sums leave the
+// multipliers waiting for each other.
+template <Index S>
+constexpr Index kPixels = S == 3 ? 5 : 4;
 static_assert(kGradChannels <= kConvGradChannels && kConvLanes % kVec == 0);
 
 struct Range {
@@ -209,10 +213,15 @@ void single_channel_row(const DirectConv& p, const float* x, const float* weight
     if (i < p.images)
       single_channel_block<P, 1, S, false>(p, in + i, weight, bias, taps_h, columns, out + i, p.images - i);
   };
-  Index column = 0;
-  for (; column + kPixels <= p.ow; column += kPixels)
-    pixels(std::integral_constant<Index, kPixels>{}, column);
-  for (; column < p.ow; ++column) pixels(std::integral_constant<Index, 1>{}, column);
+  // In blocks of nearly equal size.
+  constexpr Index kMost = kPixels<S>;
+  const Index blocks = divide_up(p.ow, kMost), least = p.ow / blocks, larger_blocks = p.ow % blocks;
+  for (Index block = 0, column = 0, count = 0; block < blocks; ++block, column += count) {
+    count = least + (block < larger_blocks);
+    unroll(std::make_index_sequence<kMost>{}, [&](auto i) {
+      if (count == static_cast<Index>(i) + 1) pixels(std::integral_constant<Index, i + 1>{}, column);
+    });
+  }
 }
 
 void forward(const DirectConv& p, const float* x, const float* packed_weight, const float* bias, float* y,

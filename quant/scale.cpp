@@ -47,7 +47,11 @@ float round_up_to_power_of_two(float x) {
 }
 
 Variable at_least_scaling_min(const Variable& x) {
-  const Tensor y = map(x.value(), [](float v) { return v < kScalingMin ? kScalingMin : v; });
+  const auto is_less = [](float v) { return v < kScalingMin; };
+  const Tensor values = x.value().contiguous();
+  const std::span<const float> all = values.values<float>();
+  if (std::none_of(all.begin(), all.end(), is_less)) return x;
+  const Tensor y = map(values, [=](float v) { return is_less(v) ? kScalingMin : v; });
   return make_op("at_least_scaling_min", y, {x},
                  [](const Tensor& grad, const Needs&) -> Grads { return {grad}; });
 }

@@ -7,7 +7,7 @@ namespace nibble::quant {
 // 2^ceil(log2(x)), with log2 rounded to float32 before ceil. x > 0.
 float round_up_to_power_of_two(float x);
 
-// max(x, 1e-10) with a straight-through gradient.
+// max(x, 1e-10) with a straight-through gradient; so x itself where nothing is less.
 Variable at_least_scaling_min(const Variable& x);
 
 // Maximum of |w|, rank 0; tied maxima share the gradient sign(w) * grad evenly.

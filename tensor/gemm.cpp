@@ -1,7 +1,6 @@
 #include "tensor/gemm.h"
 
 #include <algorithm>
-#include <array>
 
 #include "tensor/check.h"
 #include "tensor/kernels/gemm.h"
@@ -103,6 +102,13 @@ void pack_panels(const GemmKernels& kernels, MatrixRef<const float> b, std::int6
   if (rest > 0) pack(n - rest, rest, padded(kernels, rest));
 }
 
+// Panels of b.
+struct Panels {
+  const float* data;
+  std::int64_t row, panel;  // from row to row, panel to panel
+  std::int64_t ahead;       // GemmTiles::b_ahead
+};
+
 class Engine {
  public:
   // Scratch memory for both operands of one cache block.
@@ -133,8 +139,9 @@ class Engine {
   }
 
  private:
-  float* packed_b() { return reinterpret_cast<float*>(scratch_->data()); }
-  float* packed_a() { return packed_b() + a_offset_; }
+  float* scratch() { return reinterpret_cast<float*>(scratch_->data()); }
+  float* packed_b(const Problem& p, std::int64_t j) { return scratch() + j % kept_cols_ * p.k; }
+  float* packed_a() { return scratch() + a_offset_; }
 
   void run_columns(const Problem& p) {
     const std::int64_t blocks = divide_up(p.m, kRowsPerBlock);
@@ -144,72 +151,73 @@ class Engine {
     }
   }
 
-  // Tiles of equal height, one below the other: as many of the larger of two heights as the rows take.
+  // Tiles one below the other, whose heights differ by one at most.
   struct Tiles {
-    std::int64_t first_row, count, rows;
+    std::int64_t rows, tall, low;
   };
-  std::array<Tiles, 2> tiles_of(std::int64_t m) const {
+  Tiles tiles_of(std::int64_t m) const {
     const std::int64_t count = divide_up(m, rows_), rows = divide_up(m, count), low = count * rows - m;
-    return {Tiles{0, count - low, rows}, Tiles{(count - low) * rows, low, rows - 1}};
+    return {rows, count - low, low};
   }
 
-  const float* pack_a(const Problem& p, const std::array<Tiles, 2>& all_tiles) {
-    for (const Tiles& tiles : all_tiles)
-      for (std::int64_t tile = 0; tile < tiles.count; ++tile) {
-        const std::int64_t i = tiles.first_row + tile * tiles.rows;
-        const auto rows = static_cast<std::size_t>(tiles.rows);
-        kernels_.pack(p.a.data + i * p.a.row_stride, p.a.row_stride, p.a.col_stride, rows,
-                      static_cast<std::size_t>(p.k), rows, packed_a() + i * p.k);
-      }
-    return packed_a();
+  void pack_a(const Problem& p, const Tiles& tiles) {
+    for (std::int64_t i = 0; i < p.m;) {
+      const std::int64_t rows = i < tiles.tall * tiles.rows ? tiles.rows : tiles.rows - 1;
+      kernels_.pack(p.a.data + i * p.a.row_stride, p.a.row_stride, p.a.col_stride,
+                    static_cast<std::size_t>(rows), static_cast<std::size_t>(p.k),
+                    static_cast<std::size_t>(rows), packed_a() + i * p.k);
+      i += rows;
+    }
   }
 
   // The first block packs b, each group of panels before its first use, which finds it in the cache.
   void run_block(const Problem& p, bool first) {
-    const std::array<Tiles, 2> all_tiles = tiles_of(p.m);
-    const bool worth_packing_a = p.n > kTilesWorthPacking * cols_ && p.k > kDepthWorthPacking &&
-                                 !(p.a.row_stride == 1 && p.a.col_stride == p.m);
-    const float* const a = worth_packing_a ? pack_a(p, all_tiles) : nullptr;
-    for (std::int64_t j = 0; j < p.n; j += cols_) {
-      const std::int64_t n = std::min(cols_, p.n - j), width = padded(kernels_, n);
-      if (p.packed != nullptr) {
-        run_panel(p, j, all_tiles, a, p.packed->panel(p.packed_k, p.packed_n + j, p.k), width, kAheadInPanel);
-      } else if (in_place_ && n == width) {
-        run_panel(p, j, all_tiles, a, p.b.data + j, p.b.row_stride, cols_);
-      } else {
-        const std::int64_t group = in_place_ ? cols_ : kColsPerGroup;
-        float* const panel = packed_b() + j % kept_cols_ * p.k;
-        if (first && j % group == 0)
-          pack_panels(kernels_, p.part(0, 0, j, 0).b, std::min(group, p.n - j), p.k, panel);
-        run_panel(p, j, all_tiles, a, panel, width, kAheadInPanel);
-      }
+    const Tiles tiles = tiles_of(p.m);
+    const bool packs_a = p.n > kTilesWorthPacking * cols_ && p.k > kDepthWorthPacking &&
+                         !(p.a.row_stride == 1 && p.a.col_stride == p.m);
+    if (packs_a) pack_a(p, tiles);
+    const bool packs_b = p.packed == nullptr && !in_place_;
+    const std::int64_t group = packs_b ? kColsPerGroup : p.n;
+    for (std::int64_t j = 0; j < p.n; j += group) {
+      const std::int64_t n = std::min(group, p.n - j), whole = n / cols_ * cols_;
+      if (packs_b && first) pack_panels(kernels_, p.part(0, 0, j, 0).b, n, p.k, packed_b(p, j));
+      if (whole > 0) run_panels(p, j, whole, tiles, packs_a, panels_of(p, j, whole));
+      if (whole < n) run_panels(p, j + whole, n - whole, tiles, packs_a, panels_of(p, j + whole, n - whole));
     }
   }
 
-  // The columns of c from j on, as many as the panel of b has. packed_a: nullptr if a is read in place.
-  void run_panel(const Problem& p, std::int64_t j, const std::array<Tiles, 2>& all_tiles,
-                 const float* packed_a, const float* panel, std::int64_t panel_row, std::int64_t ahead) {
-    for (const auto [i, count, rows] : all_tiles) {
-      if (count == 0) continue;
-      const bool packed = packed_a != nullptr;
-      kernels_.run(static_cast<std::size_t>(rows),
-                   {.count = static_cast<std::size_t>(count),
-                    .k = static_cast<std::size_t>(p.k),
-                    .a = packed ? packed_a + i * p.k : p.a.data + i * p.a.row_stride,
-                    .a_tile = rows * (packed ? p.k : p.a.row_stride),
-                    .a_row = packed ? 1 : p.a.row_stride,
-                    .a_k = packed ? rows : p.a.col_stride,
-                    .b = panel,
-                    .b_k = panel_row,
-                    .b_ahead = i > 0 ? 0 : ahead,
-                    .c = p.c.data + i * p.c.row_stride + j,
-                    .c_row = p.c.row_stride,
-                    .cols = static_cast<std::size_t>(std::min(cols_, p.n - j)),
-                    .accumulate = p.options.accumulate,
-                    .row_bias = p.options.row_bias == nullptr ? nullptr : p.options.row_bias + i,
-                    .col_bias = p.options.col_bias == nullptr ? nullptr : p.options.col_bias + j,
-                    .relu = p.options.relu});
-    }
+  // Of the n columns from j on: whole panels, or a single narrower one.
+  Panels panels_of(const Problem& p, std::int64_t j, std::int64_t n) {
+    const std::int64_t width = padded(kernels_, n);
+    if (p.packed != nullptr)
+      return {p.packed->panel(p.packed_k, p.packed_n + j, p.k), width, width * p.k, kAheadInPanel};
+    if (in_place_ && n % width == 0) return {p.b.data + j, p.b.row_stride, cols_, cols_};
+    if (in_place_) pack_panels(kernels_, p.part(0, 0, j, 0).b, n, p.k, packed_b(p, j));
+    return {packed_b(p, j), width, width * p.k, kAheadInPanel};
+  }
+
+  void run_panels(const Problem& p, std::int64_t j, std::int64_t n, const Tiles& tiles, bool a_packed,
+                  const Panels& b) {
+    kernels_.run({.rows = static_cast<std::size_t>(tiles.rows),
+                  .tall = static_cast<std::size_t>(tiles.tall),
+                  .low = static_cast<std::size_t>(tiles.low),
+                  .panels = static_cast<std::size_t>(divide_up(n, cols_)),
+                  .cols = static_cast<std::size_t>(std::min(n, cols_)),
+                  .k = static_cast<std::size_t>(p.k),
+                  .a = a_packed ? packed_a() : p.a.data,
+                  .a_row = a_packed ? p.k : p.a.row_stride,
+                  .a_k = p.a.col_stride,
+                  .a_packed = a_packed,
+                  .b = b.data,
+                  .b_panel = b.panel,
+                  .b_k = b.row,
+                  .b_ahead = b.ahead,
+                  .c = p.c.data + j,
+                  .c_row = p.c.row_stride,
+                  .accumulate = p.options.accumulate,
+                  .row_bias = p.options.row_bias,
+                  .col_bias = p.options.col_bias == nullptr ? nullptr : p.options.col_bias + j,
+                  .relu = p.options.relu});
   }
 
   const GemmKernels& kernels_;

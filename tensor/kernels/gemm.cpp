@@ -29,7 +29,8 @@ struct UnitRows {
   const float* p;
   std::ptrdiff_t k_stride;
 
-  UnitRows(const GemmTiles& t, const float* a) : p(a), k_stride(t.a_k) {}
+  UnitRows(const GemmTiles& t, const float* a)
+      : p(a), k_stride(t.a_packed ? static_cast<std::ptrdiff_t>(M) : t.a_k) {}
   template <std::size_t I>
   float get() const {
     return p[I];
@@ -121,32 +122,47 @@ void run_tile(const GemmTiles& t, const float* first_a, float* c, const float* r
     });
 }
 
+// `count` tiles of the first panel.
 template <std::size_t M, std::size_t V, template <std::size_t> class Rows>
-void run_tiles(const GemmTiles& t) {
-  for (std::size_t i = 0; i < t.count; ++i) {
-    const auto tile = static_cast<std::ptrdiff_t>(i), row = static_cast<std::ptrdiff_t>(i * M);
+void run_tiles(const GemmTiles& t, std::size_t first_row, std::size_t count) {
+  const auto height = static_cast<std::ptrdiff_t>(t.tall * t.rows + t.low * (t.rows - 1));
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto row = static_cast<std::ptrdiff_t>(first_row + i * M),
+               below = row + static_cast<std::ptrdiff_t>(M);
     float* const c = t.c + row * t.c_row;
-    const auto kernel = i == 0 && t.b_ahead != 0 ? run_tile<M, V, Rows, true> : run_tile<M, V, Rows, false>;
-    kernel(t, t.a + tile * t.a_tile, c, t.row_bias == nullptr ? nullptr : t.row_bias + row,
-           i + 1 < t.count ? c + static_cast<std::ptrdiff_t>(M) * t.c_row : t.c + V * kLanes);
+    const auto kernel = row == 0 && t.b_ahead != 0 ? run_tile<M, V, Rows, true> : run_tile<M, V, Rows, false>;
+    kernel(t, t.a + row * t.a_row, c, t.row_bias == nullptr ? nullptr : t.row_bias + row,
+           below < height ? t.c + below * t.c_row : t.c + V * kLanes);
   }
 }
 
-using Tiles = void (*)(const GemmTiles&);
+using Tiles = void (*)(const GemmTiles&, std::size_t first_row, std::size_t count);
 
 template <std::size_t V, template <std::size_t> class Rows, std::size_t... M>
 Tiles pick(std::size_t rows, std::index_sequence<M...>) {
-  static constexpr Tiles kTiles[] = {run_tiles<M + 1, V, Rows>...};
-  return kTiles[rows - 1];
+  static constexpr Tiles kTiles[] = {nullptr, run_tiles<M + 1, V, Rows>...};
+  return kTiles[rows];
 }
 
-void run(std::size_t rows, const GemmTiles& t) noexcept {
+template <std::size_t V, template <std::size_t> class Rows>
+void run_panels(GemmTiles t) {
   constexpr auto all = std::make_index_sequence<kRows>{};
+  const Tiles tall = pick<V, Rows>(t.rows, all), low = pick<V, Rows>(t.rows - 1, all);
+  for (; t.panels > 0; --t.panels) {
+    tall(t, 0, t.tall);
+    if (t.low > 0) low(t, t.tall * t.rows, t.low);
+    t.b += t.b_panel;
+    t.c += t.cols;
+    if (t.col_bias != nullptr) t.col_bias += t.cols;
+  }
+}
+
+void run(const GemmTiles& t) noexcept {
   const bool narrow = t.cols <= kLanes;
-  if (t.a_row == 1)
-    (narrow ? pick<1, UnitRows>(rows, all) : pick<kVecs, UnitRows>(rows, all))(t);
+  if (t.a_packed || t.a_row == 1)
+    (narrow ? run_panels<1, UnitRows> : run_panels<kVecs, UnitRows>)(t);
   else
-    (narrow ? pick<1, StridedRows>(rows, all) : pick<kVecs, StridedRows>(rows, all))(t);
+    (narrow ? run_panels<1, StridedRows> : run_panels<kVecs, StridedRows>)(t);
 }
 
 }  // namespace

@@ -6,23 +6,27 @@
 
 namespace nibble {
 
-// Register tiles one below the other, of `rows` rows each: c[i, j] (+)= sum over p < k of a[i, p] * b[p, j],
-// element by element as a chain of fused multiply-adds in the order of p that begins at zero, or at c[i, j]
-// if it accumulates; so neither the size of the tiles, nor the place of an element in one, nor a cut through
-// k changes a bit.
+// A block of the product, in register tiles: panel after panel of its columns, and in each panel tiles one
+// below the other, `tall` of `rows` rows, then `low` of one row less. c[i, j] (+)= sum over p < k of a[i, p]
+// * b[p, j], element by element as a chain of fused multiply-adds in the order of p that begins at zero, or
+// at c[i, j] if it accumulates; so neither the size of the tiles, nor the place of an element in one, nor a
+// cut through k changes a bit.
 struct GemmTiles {
-  std::size_t count;
+  std::size_t rows;  // 1 to GemmKernels::rows
+  std::size_t tall, low;
+  std::size_t panels, cols;  // a panel has 1 to GemmKernels::cols columns, as many if there are several
   std::size_t k;
   const float* a;
-  std::ptrdiff_t a_tile, a_row, a_k;  // from tile to tile, row to row, column to column
+  std::ptrdiff_t a_row, a_k;  // from row to row, column to column
+  bool a_packed;  // tiles one behind the other, each by columns; a_row is k then, a_k means nothing
   const float* b;
+  std::ptrdiff_t b_panel;  // from panel to panel
   std::ptrdiff_t b_k;  // rows of b have unit stride and are read in whole vectors: pad them where cols is odd
   // How many elements further b is fetched on the way, for what the processor does not foresee. 0: not at
   // all.
   std::ptrdiff_t b_ahead;
   float* c;
   std::ptrdiff_t c_row;
-  std::size_t cols;  // 1 to GemmKernels::cols
   bool accumulate;
   const float* row_bias;  // nullptr: none
   const float* col_bias;
@@ -33,8 +37,7 @@ struct GemmKernels {
   std::size_t lanes;
   std::size_t rows, cols;  // of the largest tile
 
-  // 1 <= rows <= GemmKernels::rows.
-  void (*run)(std::size_t rows, const GemmTiles& tiles) noexcept;
+  void (*run)(const GemmTiles& tiles) noexcept;
 
   // Panels of k x width, one behind the other: out[p * width + i] = x[i * i_stride + p * k_stride] for p < k
   // and i < width in the first, the next `width` columns in the second. n is a multiple of the width, or

@@ -40,18 +40,20 @@ void pack(const float* x, std::ptrdiff_t i_stride, std::ptrdiff_t k_stride, std:
           std::size_t width, float* out) noexcept {
   if (i_stride == 1)
     return (n % width == 0 && width % kLanes == 0 ? pack_rows : pack_odd)(x, k_stride, n, k, width, out);
-  for (; n > width; n -= width, x += static_cast<std::ptrdiff_t>(width) * i_stride, out += width * k)
-    pack(x, i_stride, k_stride, width, k, width, out);
-  if (width > n)
-    for (std::size_t p = 1; p <= k; ++p) store(out + p * width - kLanes, VecF(0.0f));
-  if (k_stride == 1 && i_stride > 0) {
-    transpose(x, static_cast<std::size_t>(i_stride), n, k, out, width);
-    return;
+  for (std::size_t j = 0; j < n; j += width) {
+    const std::size_t cols = n - j < width ? n - j : width;
+    const float* const from = x + static_cast<std::ptrdiff_t>(j) * i_stride;
+    float* const to = out + j * k;
+    if (cols < width)
+      for (std::size_t p = 1; p <= k; ++p) store(to + p * width - kLanes, VecF(0.0f));
+    if (k_stride == 1 && i_stride > 0)
+      transpose(from, static_cast<std::size_t>(i_stride), cols, k, to, width);
+    else
+      for (std::size_t p = 0; p < k; ++p)
+        for (std::size_t i = 0; i < cols; ++i)
+          to[p * width + i] =
+              from[static_cast<std::ptrdiff_t>(i) * i_stride + static_cast<std::ptrdiff_t>(p) * k_stride];
   }
-  for (std::size_t p = 0; p < k; ++p)
-    for (std::size_t i = 0; i < n; ++i)
-      out[p * width + i] =
-          x[static_cast<std::ptrdiff_t>(i) * i_stride + static_cast<std::ptrdiff_t>(p) * k_stride];
 }
 
 }  // namespace

@@ -67,8 +67,9 @@ inline void transpose(const float* x, std::size_t x_step, std::size_t n, std::si
   for (std::size_t line = 0; line < k; line += kLine) {
     const std::size_t end = k - line < kLine ? k : line + kLine;
     const auto for_quads = [&](auto turn) {
-      for (std::size_t p = line; p < end; p += 4)
-        turn(p + 4 <= k ? p : k - 4);  // the last overlaps the one before
+      std::size_t p = line;
+      for (; p + 4 <= end; p += 4) turn(p);
+      if (p < end) turn(end - 4);  // overlaps the one before
     };
     std::size_t i = 0;
     for (; i + kLanes <= n; i += kLanes)

@@ -25,6 +25,8 @@ constexpr std::int64_t kRowsInPlace = 128;
 // one panel later: so many pages are still in the first-level TLB then (96 entries on this generation, c and
 // a need some), lines that fall into the same sets still in L2, and the prefetcher still follows the rows.
 constexpr std::int64_t kDepthInPlace = 64;
+// A slightly deeper b is not cut, though: a second pass over c costs more than a few rows too many.
+constexpr std::int64_t kMostDepthInPlace = 80;
 // From so many tiles side by side on, a pays for its packing, if it is deeper than this: the rows of a
 // shallow one are few enough for L1 as they are.
 constexpr std::int64_t kTilesWorthPacking = 4;
@@ -118,7 +120,9 @@ class Engine {
         cols_(static_cast<std::int64_t>(kernels.cols)),
         in_place_(whole.packed == nullptr && whole.b.col_stride == 1 &&
                   (whole.k <= kDepthInPlace || (whole.m <= kRowsInPlace && whole.n > cols_))),
-        steps_(steps_through(whole.k, in_place_ ? kDepthInPlace : kDepth)),
+        steps_(in_place_ && whole.k <= kMostDepthInPlace
+                   ? 1
+                   : steps_through(whole.k, in_place_ ? kDepthInPlace : kDepth)),
         // A block of rows below the first finds the panels packed already.
         kept_cols_(whole.packed != nullptr   ? 0
                    : in_place_               ? cols_  // the last panel, if it has to be padded

@@ -124,7 +124,9 @@ TEST_CASE("gemm at the borders of tiles and cache blocks, on every tier", "[tier
                                                                      {200, 1, 300},
                                                                      {1, 1, 1000},
                                                                      {20, 300, 600},
-                                                                     {32, 33, 256}})
+                                                                     {32, 33, 256},
+                                                                     {20, 300, 80},
+                                                                     {20, 300, 81}})
         check(gemm_kernels(isa), {m, n, k, layout, layout % 3, layout % 2 == 0, layout > 3, layout % 4 == 1},
               rng);
   }

@@ -15,12 +15,18 @@ namespace {
 // past it. Deeper blocks pass over c less often.
 constexpr std::int64_t kDepth = 512;
 constexpr std::int64_t kRowsPerBlock = 252;
+// A b of one panel is deeper: it all stays in L2 (512 KiB on avx512), and long rows of a are read as they
+// lie, one behind the other, which memory delivers faster than their parts.
+constexpr std::int64_t kDepthOfOnePanel = 4096;
 constexpr std::int64_t kColsPerBlock = 2048;
 // b is packed so many columns at a time, row by row: 1 KiB of a row at once, where a single panel would take
 // two cache lines of a page and go on to the next. Whole panels on every tier.
 constexpr std::int64_t kColsPerGroup = 256;
-// Up to so many rows of a, packing b costs more than it brings: b is read where it lies ...
+// Up to so many rows of a, packing b costs more than it brings: b is read where it lies, unless its rows are
+// whole pages apart and so all fall into one set of L1, whence every tile has to fetch them anew ...
 constexpr std::int64_t kRowsInPlace = 128;
+constexpr std::int64_t kRowsInPlaceOfPages = 32;
+constexpr std::int64_t kPage = 4096 / sizeof(float);
 // ... and then so many rows of it at a time. Each may lie on a page of its own, and a row is taken up again
 // one panel later: so many pages are still in the first-level TLB then (96 entries on this generation, c and
 // a need some), lines that fall into the same sets still in L2, and the prefetcher still follows the rows.
@@ -32,9 +38,10 @@ constexpr std::int64_t kMostDepthInPlace = 80;
 constexpr std::int64_t kTilesWorthPacking = 4;
 constexpr std::int64_t kDepthWorthPacking = 32;
 // Packed panels are fetched one page ahead, at whose end the processor's own prefetching stops.
-constexpr std::int64_t kAheadInPanel = 4096 / sizeof(float);
+constexpr std::int64_t kAheadInPanel = kPage;
 // Up to so many rows a product with a transposed, deep b is cheaper the other way round: b is read as it is.
-constexpr std::int64_t kFewRows = 32;
+constexpr std::int64_t kFewRows = 64;
+constexpr std::int64_t kDepthWorthTurning = 64;
 constexpr std::int64_t kWorkPerThread = 1 << 20;  // multiplications
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -85,6 +92,11 @@ std::int64_t steps_through(std::int64_t k, std::int64_t depth) {
   return std::max<std::int64_t>(1, divide_up(k, depth));
 }
 
+// Of a block of b with n columns in all.
+std::int64_t depth_of_panels(const GemmKernels& kernels, std::int64_t n) {
+  return n <= static_cast<std::int64_t>(kernels.cols) ? kDepthOfOnePanel : kDepth;
+}
+
 // Columns of a panel of n, padded to whole vectors.
 std::int64_t padded(const GemmKernels& kernels, std::int64_t n) {
   return static_cast<std::int64_t>(static_cast<std::size_t>(n) <= kernels.lanes ? kernels.lanes
@@ -119,10 +131,15 @@ class Engine {
         rows_(static_cast<std::int64_t>(kernels.rows)),
         cols_(static_cast<std::int64_t>(kernels.cols)),
         in_place_(whole.packed == nullptr && whole.b.col_stride == 1 &&
-                  (whole.k <= kDepthInPlace || (whole.m <= kRowsInPlace && whole.n > cols_))),
+                  (whole.k <= kDepthInPlace ||
+                   (whole.n > cols_ &&
+                    whole.m <= (whole.b.row_stride % kPage == 0 ? kRowsInPlaceOfPages : kRowsInPlace)))),
         steps_(in_place_ && whole.k <= kMostDepthInPlace
                    ? 1
-                   : steps_through(whole.k, in_place_ ? kDepthInPlace : kDepth)),
+                   : steps_through(whole.k, in_place_ ? kDepthInPlace
+                                                      : depth_of_panels(kernels, whole.packed == nullptr
+                                                                                     ? whole.n
+                                                                                     : whole.packed->n()))),
         // A block of rows below the first finds the panels packed already.
         kept_cols_(whole.packed != nullptr   ? 0
                    : in_place_               ? cols_  // the last panel, if it has to be padded
@@ -131,7 +148,7 @@ class Engine {
     const std::int64_t depth = divide_up(whole.k, steps_);
     const std::int64_t b = divide_up(std::min(whole.n, kept_cols_), cols_) * cols_ * depth;
     a_offset_ = divide_up(b, 16) * 16;
-    const std::int64_t a = std::min(whole.m, kRowsPerBlock) * depth;
+    const std::int64_t a = is_a_worth_packing(whole.n, depth) ? std::min(whole.m, kRowsPerBlock) * depth : 0;
     scratch_ = Storage::allocate(static_cast<std::size_t>(a_offset_ + a) * sizeof(float));
   }
 
@@ -174,11 +191,14 @@ class Engine {
     }
   }
 
+  bool is_a_worth_packing(std::int64_t n, std::int64_t k) const {
+    return n > kTilesWorthPacking * cols_ && k > kDepthWorthPacking;
+  }
+
   // The first block packs b, each group of panels before its first use, which finds it in the cache.
   void run_block(const Problem& p, bool first) {
     const Tiles tiles = tiles_of(p.m);
-    const bool packs_a = p.n > kTilesWorthPacking * cols_ && p.k > kDepthWorthPacking &&
-                         !(p.a.row_stride == 1 && p.a.col_stride == p.m);
+    const bool packs_a = is_a_worth_packing(p.n, p.k) && !(p.a.row_stride == 1 && p.a.col_stride == p.m);
     if (packs_a) pack_a(p, tiles);
     const bool packs_b = p.packed == nullptr && !in_place_;
     const std::int64_t group = packs_b ? kColsPerGroup : p.n;
@@ -237,8 +257,8 @@ void run_parallel(const GemmKernels& kernels, const Problem& p);
 // A few rows times a deep transposed matrix, which would be packed for little work: instead every thread's
 // part of b is the left operand, read as it lies, and the small result is turned around.
 bool is_better_turned(const Problem& p) {
-  return p.packed == nullptr && p.b.row_stride == 1 && p.b.col_stride != 1 && p.m <= kFewRows &&
-         p.n > kFewRows && p.k >= 2 * kFewRows;
+  return p.packed == nullptr && p.b.row_stride == 1 && p.b.col_stride != 1 && p.m <= kFewRows && p.n > p.m &&
+         p.k >= kDepthWorthTurning;
 }
 
 void run_turned(const GemmKernels& kernels, const Problem& p) {
@@ -263,7 +283,51 @@ void run_turned(const GemmKernels& kernels, const Problem& p) {
   });
 }
 
+bool fits_turned_tiles(const GemmKernels& kernels, const Problem& p) {
+  return p.packed == nullptr && p.b.row_stride == 1 && p.b.col_stride != 1 && !p.options.accumulate &&
+         p.m <= static_cast<std::int64_t>(kernels.turned_cols) &&
+         p.n >= static_cast<std::int64_t>(kernels.lanes);
+}
+
+// The same for so few rows that the kernel turns its tiles itself: only a is packed.
+void run_turned_tiles(const GemmKernels& kernels, const Problem& p) {
+  const auto rows = static_cast<std::int64_t>(kernels.lanes);
+  const std::int64_t tiles = p.n / rows,
+                     width = p.m <= rows ? rows : static_cast<std::int64_t>(kernels.turned_cols);
+  const auto scratch = Storage::allocate(static_cast<std::size_t>(width * p.k) * sizeof(float));
+  auto* const panel = reinterpret_cast<float*>(scratch->data());
+  kernels.pack(p.a.data, p.a.row_stride, p.a.col_stride, static_cast<std::size_t>(p.m),
+               static_cast<std::size_t>(p.k), static_cast<std::size_t>(width), panel);
+  parallel_for(tiles, divide_up(kWorkPerThread, std::max<std::int64_t>(1, rows * p.m * p.k)),
+               [&](std::int64_t begin, std::int64_t end) {
+                 const Problem part = p.part(0, p.m, begin * rows, (end - begin) * rows);
+                 kernels.run_turned({.rows = kernels.lanes,
+                                     .tall = static_cast<std::size_t>(end - begin),
+                                     .low = 0,
+                                     .panels = 1,
+                                     .cols = static_cast<std::size_t>(p.m),
+                                     .k = static_cast<std::size_t>(p.k),
+                                     .a = part.b.data,
+                                     .a_row = p.b.col_stride,
+                                     .a_k = 1,
+                                     .a_packed = false,
+                                     .b = panel,
+                                     .b_panel = 0,
+                                     .b_k = width,
+                                     .b_ahead = 0,
+                                     .c = part.c.data,
+                                     .c_row = p.c.row_stride,
+                                     .accumulate = false,
+                                     .row_bias = part.options.col_bias,
+                                     .col_bias = p.options.row_bias,
+                                     .relu = p.options.relu});
+               });
+  const Problem rest = p.part(0, p.m, tiles * rows, p.n - tiles * rows);
+  if (rest.n > 0) Engine(kernels, rest).run(rest);
+}
+
 void run_parallel(const GemmKernels& kernels, const Problem& p) {
+  if (fits_turned_tiles(kernels, p)) return run_turned_tiles(kernels, p);
   if (is_better_turned(p)) return run_turned(kernels, p);
   const std::int64_t rows = static_cast<std::int64_t>(kernels.rows);
   const std::int64_t cols = static_cast<std::int64_t>(kernels.cols);
@@ -288,7 +352,7 @@ PackedB::PackedB(const GemmKernels& kernels, std::int64_t k, std::int64_t n, Mat
   const auto cols = static_cast<std::int64_t>(kernels.cols);
   padded_n_ = n / cols * cols + (n % cols == 0 ? 0 : padded(kernels, n % cols));
   storage_ = Storage::allocate(static_cast<std::size_t>(k * padded_n_) * sizeof(float));
-  const std::int64_t steps = steps_through(k, kDepth);
+  const std::int64_t steps = steps_through(k, depth_of_panels(kernels, n));
   const Problem whole{0, n, k, {nullptr, 0, 0}, b, {nullptr, 0, 0}, {}, nullptr, 0, 0};
   for (std::int64_t step = 0; step < steps; ++step) {
     const Problem part = whole.slice(step, steps);

@@ -39,6 +39,12 @@ struct GemmKernels {
 
   void (*run)(const GemmTiles& tiles) noexcept;
 
+  // The same for c by columns, c[i + j * c_row]: whole tiles of `lanes` rows, one panel of up to turned_cols
+  // columns, nothing accumulated. A tile is turned around in registers, so only its sums for it: where a
+  // vector is too long for that, turned_cols is 0.
+  std::size_t turned_cols;
+  void (*run_turned)(const GemmTiles& tiles) noexcept;
+
   // Panels of k x width, one behind the other: out[p * width + i] = x[i * i_stride + p * k_stride] for p < k
   // and i < width in the first, the next `width` columns in the second. n is a multiple of the width, or
   // less: then the width is whole vectors into the last of which n reaches, and zero for n <= i.

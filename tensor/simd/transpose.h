@@ -7,15 +7,40 @@
 namespace nibble::NIBBLE_TIER {
 namespace {
 
+// Element j of x[i] and element i of x[j] change places.
+[[gnu::always_inline]] inline void turn(Vec4 (&x)[4]) {
+  const Vec4 lo02 = zip_lo(x[0], x[2]), hi02 = zip_hi(x[0], x[2]), lo13 = zip_lo(x[1], x[3]),
+             hi13 = zip_hi(x[1], x[3]);
+  x[0] = zip_lo(lo02, lo13), x[1] = zip_hi(lo02, lo13);
+  x[2] = zip_lo(hi02, hi13), x[3] = zip_hi(hi02, hi13);
+}
+
+#if defined(__AVX__) && !defined(__AVX512F__)
+[[gnu::always_inline]] inline void turn(VecF (&x)[8]) {
+  // Both halves of the vectors as a 4 x 4 matrix, then the halves.
+  const auto quad = [&](std::size_t first) {
+    const __m256 lo01 = _mm256_unpacklo_ps(x[first], x[first + 1]),
+                 hi01 = _mm256_unpackhi_ps(x[first], x[first + 1]),
+                 lo23 = _mm256_unpacklo_ps(x[first + 2], x[first + 3]),
+                 hi23 = _mm256_unpackhi_ps(x[first + 2], x[first + 3]);
+    x[first] = _mm256_shuffle_ps(lo01, lo23, 0x44), x[first + 1] = _mm256_shuffle_ps(lo01, lo23, 0xee);
+    x[first + 2] = _mm256_shuffle_ps(hi01, hi23, 0x44), x[first + 3] = _mm256_shuffle_ps(hi01, hi23, 0xee);
+  };
+  quad(0), quad(4);
+  unroll(std::make_index_sequence<4>{}, [&](auto i) {
+    const __m256 low = x[i], high = x[i + 4];
+    x[i] = _mm256_insertf128_ps(low, _mm256_castps256_ps128(high), 1);
+    x[i + 4] = _mm256_permute2f128_ps(low, high, 0x31);
+  });
+}
+#endif
+
 // to[j * to_step + i] = from[i * from_step + j] for i and j below 4.
 inline void transpose_4x4(const float* from, std::size_t from_step, float* to, std::size_t to_step) {
-  const Vec4 r0 = Vec4::load_unaligned(from), r1 = Vec4::load_unaligned(from + from_step),
-             r2 = Vec4::load_unaligned(from + 2 * from_step), r3 = Vec4::load_unaligned(from + 3 * from_step);
-  const Vec4 lo02 = zip_lo(r0, r2), hi02 = zip_hi(r0, r2), lo13 = zip_lo(r1, r3), hi13 = zip_hi(r1, r3);
-  zip_lo(lo02, lo13).store_unaligned(to);
-  zip_hi(lo02, lo13).store_unaligned(to + to_step);
-  zip_lo(hi02, hi13).store_unaligned(to + 2 * to_step);
-  zip_hi(hi02, hi13).store_unaligned(to + 3 * to_step);
+  Vec4 x[4] = {Vec4::load_unaligned(from), Vec4::load_unaligned(from + from_step),
+               Vec4::load_unaligned(from + 2 * from_step), Vec4::load_unaligned(from + 3 * from_step)};
+  turn(x);
+  unroll(std::make_index_sequence<4>{}, [&](auto i) { x[i].store_unaligned(to + i * to_step); });
 }
 
 // to[j * to_step + i] = from[i * from_step + j] for i below kLanes and j below 4.

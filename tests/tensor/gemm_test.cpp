@@ -126,7 +126,11 @@ TEST_CASE("gemm at the borders of tiles and cache blocks, on every tier", "[tier
                                                                      {20, 300, 600},
                                                                      {32, 33, 256},
                                                                      {20, 300, 80},
-                                                                     {20, 300, 81}})
+                                                                     {20, 300, 81},
+                                                                     {64, 65, 64},
+                                                                     {33, 1024, 70},
+                                                                     {7, 50, 4100},
+                                                                     {50, 14, 4100}})
         check(gemm_kernels(isa), {m, n, k, layout, layout % 3, layout % 2 == 0, layout > 3, layout % 4 == 1},
               rng);
   }
@@ -146,6 +150,16 @@ TEST_CASE("an element has the same bits wherever it lies and however the operand
     Index different = 0;
     for (Index i = 0; i < m; ++i)
       for (Index j = 0; j < n; ++j) different += c.at(i, j) != turned[static_cast<std::size_t>(j * m + i)];
+    CHECK(different == 0);
+    Matrix b_by_cols(k, n, true, 2);
+    for (Index p = 0; p < k; ++p)
+      for (Index j = 0; j < n; ++j) b_by_cols.ref().data[p + j * b_by_cols.col_stride] = b.at(p, j);
+    for (const Index rows : {Index{1}, Index{4}, Index{5}, Index{8}, Index{9}, m}) {
+      Matrix d(rows, n, false, 0);
+      gemm(kernels, rows, n, k, a.view(), b_by_cols.view(), d.ref());
+      for (Index i = 0; i < rows; ++i)
+        for (Index j = 0; j < n; ++j) different += c.at(i, j) != d.at(i, j);
+    }
     CHECK(different == 0);
     for (Index i = 0; i < m; i += 7)
       for (Index j = 0; j < n; j += 5) {
@@ -169,7 +183,8 @@ TEST_CASE("a packed operand gives the same bits", "[tiers]") {
                                                                    {64, 10, 784},
                                                                    {70, 48, 1030},
                                                                    {300, 2100, 5},
-                                                                   {16, 130, 600}})
+                                                                   {16, 130, 600},
+                                                                   {9, 14, 5000}})
       for (const bool by_cols : {false, true}) {
         INFO(m << 'x' << n << 'x' << k);
         Matrix a(m, k, false, 1), b(k, n, by_cols, 2), c(m, n, false, 3), d(m, n, false, 3);

@@ -22,10 +22,11 @@ constexpr std::int64_t kColsPerBlock = 2048;
 // b is packed so many columns at a time, row by row: 1 KiB of a row at once, where a single panel would take
 // two cache lines of a page and go on to the next. Whole panels on every tier.
 constexpr std::int64_t kColsPerGroup = 256;
-// Up to so many rows of a, packing b costs more than it brings: b is read where it lies, unless its rows are
-// whole pages apart and so all fall into one set of L1, whence every tile has to fetch them anew ...
+// Up to so many rows of a, packing b costs more than it brings: b is read where it lies ...
 constexpr std::int64_t kRowsInPlace = 128;
-constexpr std::int64_t kRowsInPlaceOfPages = 32;
+// ... or up to so many, if its rows lie whole pages apart and so fall into one set of L1, whence every tile
+// has to fetch them anew ...
+constexpr std::int64_t kRowsInPlaceOfPages = 16;
 constexpr std::int64_t kPage = 4096 / sizeof(float);
 // ... and then so many rows of it at a time. Each may lie on a page of its own, and a row is taken up again
 // one panel later: so many pages are still in the first-level TLB then (96 entries on this generation, c and
@@ -37,8 +38,9 @@ constexpr std::int64_t kMostDepthInPlace = 80;
 // shallow one are few enough for L1 as they are.
 constexpr std::int64_t kTilesWorthPacking = 4;
 constexpr std::int64_t kDepthWorthPacking = 32;
-// Packed panels are fetched one page ahead, at whose end the processor's own prefetching stops.
-constexpr std::int64_t kAheadInPanel = kPage;
+// What lies beyond L2 is fetched while so many tiles run, which a first tile alone would wait for. Lines of
+// rows that are pages apart do not live so long; and a panel below a page is too short to be shared.
+constexpr std::int64_t kMostFetchers = 4;
 // Up to so many rows a product with a transposed, deep b is cheaper the other way round: b is read as it is.
 constexpr std::int64_t kFewRows = 64;
 constexpr std::int64_t kDepthWorthTurning = 64;
@@ -116,11 +118,13 @@ void pack_panels(const GemmKernels& kernels, MatrixRef<const float> b, std::int6
   if (rest > 0) pack(n - rest, rest, padded(kernels, rest));
 }
 
+bool lies_on_pages(MatrixRef<const float> b) { return b.row_stride % kPage == 0; }
+
 // Panels of b.
 struct Panels {
   const float* data;
-  std::int64_t row, panel;  // from row to row, panel to panel
-  std::int64_t ahead;       // GemmTiles::b_ahead
+  std::int64_t row, panel;       // from row to row, panel to panel
+  std::int64_t fetchers, ahead;  // see GemmTiles
 };
 
 class Engine {
@@ -130,10 +134,7 @@ class Engine {
       : kernels_(kernels),
         rows_(static_cast<std::int64_t>(kernels.rows)),
         cols_(static_cast<std::int64_t>(kernels.cols)),
-        in_place_(whole.packed == nullptr && whole.b.col_stride == 1 &&
-                  (whole.k <= kDepthInPlace ||
-                   (whole.n > cols_ &&
-                    whole.m <= (whole.b.row_stride % kPage == 0 ? kRowsInPlaceOfPages : kRowsInPlace)))),
+        in_place_(is_read_in_place(whole)),
         steps_(in_place_ && whole.k <= kMostDepthInPlace
                    ? 1
                    : steps_through(whole.k, in_place_ ? kDepthInPlace
@@ -191,6 +192,12 @@ class Engine {
     }
   }
 
+  bool is_read_in_place(const Problem& p) const {
+    if (p.packed != nullptr || p.b.col_stride != 1) return false;
+    if (lies_on_pages(p.b) && p.m > kRowsInPlaceOfPages) return false;
+    return p.k <= kDepthInPlace || (p.m <= kRowsInPlace && p.n > cols_);
+  }
+
   bool is_a_worth_packing(std::int64_t n, std::int64_t k) const {
     return n > kTilesWorthPacking * cols_ && k > kDepthWorthPacking;
   }
@@ -205,19 +212,22 @@ class Engine {
     for (std::int64_t j = 0; j < p.n; j += group) {
       const std::int64_t n = std::min(group, p.n - j), whole = n / cols_ * cols_;
       if (packs_b && first) pack_panels(kernels_, p.part(0, 0, j, 0).b, n, p.k, packed_b(p, j));
-      if (whole > 0) run_panels(p, j, whole, tiles, packs_a, panels_of(p, j, whole));
-      if (whole < n) run_panels(p, j + whole, n - whole, tiles, packs_a, panels_of(p, j + whole, n - whole));
+      if (whole > 0) run_panels(p, j, whole, tiles, packs_a, panels_of(p, j, whole, tiles));
+      if (whole < n)
+        run_panels(p, j + whole, n - whole, tiles, packs_a, panels_of(p, j + whole, n - whole, tiles));
     }
   }
 
   // Of the n columns from j on: whole panels, or a single narrower one.
-  Panels panels_of(const Problem& p, std::int64_t j, std::int64_t n) {
-    const std::int64_t width = padded(kernels_, n);
-    if (p.packed != nullptr)
-      return {p.packed->panel(p.packed_k, p.packed_n + j, p.k), width, width * p.k, kAheadInPanel};
-    if (in_place_ && n % width == 0) return {p.b.data + j, p.b.row_stride, cols_, cols_};
+  Panels panels_of(const Problem& p, std::int64_t j, std::int64_t n, const Tiles& tiles) {
+    const std::int64_t width = padded(kernels_, n), panel = width * p.k;
+    const std::int64_t fetchers = panel < kPage ? 1 : std::min(tiles.tall + tiles.low, kMostFetchers);
+    if (in_place_ && n % width == 0)
+      return {p.b.data + j, p.b.row_stride, cols_, lies_on_pages(p.b) ? 1 : fetchers, cols_};
     if (in_place_) pack_panels(kernels_, p.part(0, 0, j, 0).b, n, p.k, packed_b(p, j));
-    return {packed_b(p, j), width, width * p.k, kAheadInPanel};
+    const std::int64_t ahead = panel == 0 ? 0 : divide_up(kPage, panel) * panel;
+    return {p.packed != nullptr ? p.packed->panel(p.packed_k, p.packed_n + j, p.k) : packed_b(p, j), width,
+            panel, fetchers, ahead};
   }
 
   void run_panels(const Problem& p, std::int64_t j, std::int64_t n, const Tiles& tiles, bool a_packed,
@@ -235,6 +245,7 @@ class Engine {
                   .b = b.data,
                   .b_panel = b.panel,
                   .b_k = b.row,
+                  .fetchers = static_cast<std::size_t>(b.fetchers),
                   .b_ahead = b.ahead,
                   .c = p.c.data + j,
                   .c_row = p.c.row_stride,
@@ -314,6 +325,7 @@ void run_turned_tiles(const GemmKernels& kernels, const Problem& p) {
                                      .b = panel,
                                      .b_panel = 0,
                                      .b_k = width,
+                                     .fetchers = 0,
                                      .b_ahead = 0,
                                      .c = part.c.data,
                                      .c_row = p.c.row_stride,

@@ -62,10 +62,13 @@ struct StridedRows {
   }
 };
 
-// The tile whose first row of a, of c and of the bias these are.
-template <std::size_t M, std::size_t V, template <std::size_t> class Rows, bool FetchesB, bool Turned = false>
-void run_tile(const GemmTiles& t, const float* first_a, float* c, const float* row_bias,
-              const float* next_c) {
+// Which rows of b a tile fetches: one every step, or one in as many steps as there are tiles that do so.
+enum class Fetch { none, all, share };
+
+// The tile whose first row of a, of c and of the bias these are, and of its share of what is fetched.
+template <std::size_t M, std::size_t V, template <std::size_t> class Rows, Fetch F, bool Turned = false>
+void run_tile(const GemmTiles& t, const float* first_a, float* c, const float* row_bias, const float* next_c,
+              const float* share) {
   constexpr auto rows = std::make_index_sequence<M>{};
   constexpr auto vecs = std::make_index_sequence<V>{};
   constexpr auto lines = std::make_index_sequence<(V * kLanes + kLine - 1) / kLine>{};
@@ -80,6 +83,7 @@ void run_tile(const GemmTiles& t, const float* first_a, float* c, const float* r
     unroll(rows, [&](auto i) { unroll(vecs, [&](auto v) { acc[i][v] = load_columns(row_of_c(i), v); }); });
   Rows<M> a(t, first_a);
   const float* b = t.b;
+  std::size_t left = t.fetchers;
   const std::size_t parts = kFetchesResult && !Turned && t.k >= kLeastDepthToFetch ? M : 1,
                     part = t.k / parts;
   for (std::size_t i = 0; i < parts; ++i, next_c += t.c_row) {
@@ -88,7 +92,11 @@ void run_tile(const GemmTiles& t, const float* first_a, float* c, const float* r
     for (std::size_t p = i + 1 < parts ? part : t.k - i * part; p > 0; --p) {
       VecF row[V];
       unroll(vecs, [&](auto v) { row[v] = load(b + v * kLanes); });
-      if constexpr (FetchesB) unroll(lines, [&](auto l) { prefetch_line(b + t.b_ahead + l * kLine); });
+      if constexpr (F == Fetch::all) unroll(lines, [&](auto l) { prefetch_line(b + t.b_ahead + l * kLine); });
+      if constexpr (F == Fetch::share) {
+        unroll(lines, [&](auto l) { prefetch_line(share + l * kLine); });
+        if (--left == 0) left = t.fetchers, share += t.b_k;
+      }
       unroll(rows, [&](auto i) {
         const VecF x(a.template get<i>());
         unroll(vecs, [&](auto v) { acc[i][v] = fma(x, row[v], acc[i][v]); });
@@ -134,21 +142,25 @@ void run_tile(const GemmTiles& t, const float* first_a, float* c, const float* r
     });
 }
 
-// `count` tiles of the first panel.
+// `count` tiles of the first panel. A share of what they fetch has so many elements.
 template <std::size_t M, std::size_t V, template <std::size_t> class Rows>
-void run_tiles(const GemmTiles& t, std::size_t first_row, std::size_t count) {
+void run_tiles(const GemmTiles& t, std::size_t first_row, std::size_t count, std::ptrdiff_t share) {
   const auto height = static_cast<std::ptrdiff_t>(t.tall * t.rows + t.low * (t.rows - 1));
   for (std::size_t i = 0; i < count; ++i) {
     const auto row = static_cast<std::ptrdiff_t>(first_row + i * M),
                below = row + static_cast<std::ptrdiff_t>(M);
     float* const c = t.c + row * t.c_row;
-    const auto kernel = row == 0 && t.b_ahead != 0 ? run_tile<M, V, Rows, true> : run_tile<M, V, Rows, false>;
+    const std::size_t tile = i + (first_row > 0 ? t.tall : 0);
+    const auto kernel = tile >= t.fetchers ? run_tile<M, V, Rows, Fetch::none>
+                        : t.fetchers == 1  ? run_tile<M, V, Rows, Fetch::all>
+                                           : run_tile<M, V, Rows, Fetch::share>;
     kernel(t, t.a + row * t.a_row, c, t.row_bias == nullptr ? nullptr : t.row_bias + row,
-           below < height ? t.c + below * t.c_row : t.c + V * kLanes);
+           below < height ? t.c + below * t.c_row : t.c + V * kLanes,
+           t.b + t.b_ahead + static_cast<std::ptrdiff_t>(tile) * share);
   }
 }
 
-using Tiles = void (*)(const GemmTiles&, std::size_t first_row, std::size_t count);
+using Tiles = void (*)(const GemmTiles&, std::size_t first_row, std::size_t count, std::ptrdiff_t share);
 
 template <std::size_t V, template <std::size_t> class Rows, std::size_t... M>
 Tiles pick(std::size_t rows, std::index_sequence<M...>) {
@@ -160,9 +172,10 @@ template <std::size_t V, template <std::size_t> class Rows>
 void run_panels(GemmTiles t) {
   constexpr auto all = std::make_index_sequence<kRows>{};
   const Tiles tall = pick<V, Rows>(t.rows, all), low = pick<V, Rows>(t.rows - 1, all);
+  const std::ptrdiff_t share = t.fetchers == 0 ? 0 : static_cast<std::ptrdiff_t>(t.k / t.fetchers) * t.b_k;
   for (; t.panels > 0; --t.panels) {
-    tall(t, 0, t.tall);
-    if (t.low > 0) low(t, t.tall * t.rows, t.low);
+    tall(t, 0, t.tall, share);
+    if (t.low > 0) low(t, t.tall * t.rows, t.low, share);
     t.b += t.b_panel;
     t.c += t.cols;
     if (t.col_bias != nullptr) t.col_bias += t.cols;
@@ -181,8 +194,9 @@ template <std::size_t V>
 void run_turned_tiles(const GemmTiles& t) {
   for (std::size_t i = 0; i < t.tall; ++i) {
     const auto row = static_cast<std::ptrdiff_t>(i * kLanes);
-    run_tile<kLanes, V, StridedRows, false, true>(
-        t, t.a + row * t.a_row, t.c + row, t.row_bias == nullptr ? nullptr : t.row_bias + row, nullptr);
+    run_tile<kLanes, V, StridedRows, Fetch::none, true>(t, t.a + row * t.a_row, t.c + row,
+                                                        t.row_bias == nullptr ? nullptr : t.row_bias + row,
+                                                        nullptr, nullptr);
   }
 }
 

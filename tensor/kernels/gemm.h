@@ -22,8 +22,9 @@ struct GemmTiles {
   const float* b;
   std::ptrdiff_t b_panel;  // from panel to panel
   std::ptrdiff_t b_k;  // rows of b have unit stride and are read in whole vectors: pad them where cols is odd
-  // How many elements further b is fetched on the way, for what the processor does not foresee. 0: not at
-  // all.
+  // What the processor does not foresee is fetched on the way: while the first `fetchers` tiles of a panel
+  // run, the panel so many elements further, every tile its share. 0: none.
+  std::size_t fetchers;
   std::ptrdiff_t b_ahead;
   float* c;
   std::ptrdiff_t c_row;

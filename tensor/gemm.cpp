@@ -207,27 +207,26 @@ class Engine {
     const Tiles tiles = tiles_of(p.m);
     const bool packs_a = is_a_worth_packing(p.n, p.k) && !(p.a.row_stride == 1 && p.a.col_stride == p.m);
     if (packs_a) pack_a(p, tiles);
-    const bool packs_b = p.packed == nullptr && !in_place_;
-    const std::int64_t group = packs_b ? kColsPerGroup : p.n;
+    const std::int64_t group = p.packed == nullptr && !in_place_ ? kColsPerGroup : p.n;
     for (std::int64_t j = 0; j < p.n; j += group) {
       const std::int64_t n = std::min(group, p.n - j), whole = n / cols_ * cols_;
-      if (packs_b && first) pack_panels(kernels_, p.part(0, 0, j, 0).b, n, p.k, packed_b(p, j));
-      if (whole > 0) run_panels(p, j, whole, tiles, packs_a, panels_of(p, j, whole, tiles));
+      if (whole > 0) run_panels(p, j, whole, tiles, packs_a, panels_of(p, j, whole, tiles, first));
       if (whole < n)
-        run_panels(p, j + whole, n - whole, tiles, packs_a, panels_of(p, j + whole, n - whole, tiles));
+        run_panels(p, j + whole, n - whole, tiles, packs_a, panels_of(p, j + whole, n - whole, tiles, first));
     }
   }
 
   // Of the n columns from j on: whole panels, or a single narrower one.
-  Panels panels_of(const Problem& p, std::int64_t j, std::int64_t n, const Tiles& tiles) {
+  Panels panels_of(const Problem& p, std::int64_t j, std::int64_t n, const Tiles& tiles, bool first) {
     const std::int64_t width = padded(kernels_, n), panel = width * p.k;
     const std::int64_t fetchers = panel < kPage ? 1 : std::min(tiles.tall + tiles.low, kMostFetchers);
     if (in_place_ && n % width == 0)
       return {p.b.data + j, p.b.row_stride, cols_, lies_on_pages(p.b) ? 1 : fetchers, cols_};
-    if (in_place_) pack_panels(kernels_, p.part(0, 0, j, 0).b, n, p.k, packed_b(p, j));
     const std::int64_t ahead = panel == 0 ? 0 : divide_up(kPage, panel) * panel;
-    return {p.packed != nullptr ? p.packed->panel(p.packed_k, p.packed_n + j, p.k) : packed_b(p, j), width,
-            panel, fetchers, ahead};
+    if (p.packed != nullptr)
+      return {p.packed->panel(p.packed_k, p.packed_n + j, p.k), width, panel, fetchers, ahead};
+    if (first) pack_panels(kernels_, p.part(0, 0, j, 0).b, n, p.k, packed_b(p, j));
+    return {packed_b(p, j), width, panel, fetchers, ahead};
   }
 
   void run_panels(const Problem& p, std::int64_t j, std::int64_t n, const Tiles& tiles, bool a_packed,

@@ -145,6 +145,9 @@ void run_tile(const GemmTiles& t, const float* first_a, float* c, const float* r
 // `count` tiles of the first panel. A share of what they fetch has so many elements.
 template <std::size_t M, std::size_t V, template <std::size_t> class Rows>
 void run_tiles(const GemmTiles& t, std::size_t first_row, std::size_t count, std::ptrdiff_t share) {
+  // Nothing lies behind a narrow panel.
+  constexpr Fetch kAll = V < kVecs ? Fetch::none : Fetch::all,
+                  kShare = V < kVecs ? Fetch::none : Fetch::share;
   const auto height = static_cast<std::ptrdiff_t>(t.tall * t.rows + t.low * (t.rows - 1));
   for (std::size_t i = 0; i < count; ++i) {
     const auto row = static_cast<std::ptrdiff_t>(first_row + i * M),
@@ -152,8 +155,8 @@ void run_tiles(const GemmTiles& t, std::size_t first_row, std::size_t count, std
     float* const c = t.c + row * t.c_row;
     const std::size_t tile = i + (first_row > 0 ? t.tall : 0);
     const auto kernel = tile >= t.fetchers ? run_tile<M, V, Rows, Fetch::none>
-                        : t.fetchers == 1  ? run_tile<M, V, Rows, Fetch::all>
-                                           : run_tile<M, V, Rows, Fetch::share>;
+                        : t.fetchers == 1  ? run_tile<M, V, Rows, kAll>
+                                           : run_tile<M, V, Rows, kShare>;
     kernel(t, t.a + row * t.a_row, c, t.row_bias == nullptr ? nullptr : t.row_bias + row,
            below < height ? t.c + below * t.c_row : t.c + V * kLanes,
            t.b + t.b_ahead + static_cast<std::ptrdiff_t>(tile) * share);

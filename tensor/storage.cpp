@@ -24,14 +24,14 @@ std::size_t size_class(std::size_t bytes) {
 // to the same place of another page. So each new one begins elsewhere in its first page.
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kLeastSpread = 32 * kPage;
+// Nearly the golden section of the page: any few blocks that follow each other lie far apart.
+constexpr std::size_t kPlaceStep = 39 * Storage::kAlignment;
 
-std::byte* system_allocate(std::size_t capacity, std::size_t count) {
+std::byte* system_allocate(std::size_t capacity, std::size_t place) {
   const bool spread = capacity >= kLeastSpread;
   void* const block = ::operator new (capacity + (spread ? kPage : 0),
                                       std::align_val_t{spread ? kPage : Storage::kAlignment}, std::nothrow);
-  // Nearly the golden section of the 64 places: any few blocks that follow each other lie far apart.
-  const std::size_t place = spread ? count * 39 * Storage::kAlignment % kPage : 0;
-  return block == nullptr ? nullptr : static_cast<std::byte*>(block) + place;
+  return block == nullptr ? nullptr : static_cast<std::byte*>(block) + (spread ? place : 0);
 }
 
 void system_free(std::byte* block, std::size_t capacity) {
@@ -42,7 +42,7 @@ void system_free(std::byte* block, std::size_t capacity) {
 class Pool {
  public:
   std::byte* take(std::size_t capacity) {
-    std::size_t count;
+    std::size_t place;
     {
       const std::lock_guard lock(mutex_);
       stats_.bytes_in_use += capacity;
@@ -51,9 +51,11 @@ class Pool {
         stats_.bytes_cached -= capacity;
         return take_from(found->second);
       }
-      count = stats_.system_allocations++;
+      ++stats_.system_allocations;
+      place = place_;
+      if (capacity >= kLeastSpread) place_ = (place_ + kPlaceStep) % kPage;
     }
-    std::byte* const block = system_allocate(capacity, count);
+    std::byte* const block = system_allocate(capacity, place);
     if (block == nullptr) {
       const std::lock_guard lock(mutex_);
       stats_.bytes_in_use -= capacity;
@@ -112,6 +114,7 @@ class Pool {
   std::mutex mutex_;
   std::unordered_map<std::size_t, std::vector<Free>> free_;
   PoolStats stats_{};
+  std::size_t place_ = 0;  // of the next large block
 };
 
 // Never destroyed: tensors with static lifetime may outlive any order of destruction.

@@ -15,8 +15,8 @@ namespace {
 // past it. Deeper blocks pass over c less often.
 constexpr std::int64_t kDepth = 512;
 constexpr std::int64_t kRowsPerBlock = 252;
-// A b of one panel is deeper: it all stays in L2 (512 KiB on avx512), and long rows of a are read as they
-// lie, one behind the other, which memory delivers faster than their parts.
+// A b of a single panel is cut less often: it all stays in L2 (512 KiB on avx512), and long rows of a are
+// read as they lie, one behind the other, which memory delivers faster than their parts.
 constexpr std::int64_t kDepthOfOnePanel = 4096;
 constexpr std::int64_t kColsPerBlock = 2048;
 // b is packed so many columns at a time, row by row: 1 KiB of a row at once, where a single panel would take
@@ -38,8 +38,9 @@ constexpr std::int64_t kMostDepthInPlace = 80;
 // shallow one are few enough for L1 as they are.
 constexpr std::int64_t kTilesWorthPacking = 4;
 constexpr std::int64_t kDepthWorthPacking = 32;
-// What lies beyond L2 is fetched while so many tiles run, which a first tile alone would wait for. Lines of
-// rows that are pages apart do not live so long; and a panel below a page is too short to be shared.
+// A panel beyond L2 is fetched while up to so many tiles of the one before run: a first tile alone would wait
+// for it. Lines of rows that are pages apart do not live so long; and a panel below a page is too short to be
+// shared.
 constexpr std::int64_t kMostFetchers = 4;
 // Up to so many rows a product with a transposed, deep b is cheaper the other way round: b is read as it is.
 constexpr std::int64_t kFewRows = 64;
@@ -264,11 +265,14 @@ class Engine {
 
 void run_parallel(const GemmKernels& kernels, const Problem& p);
 
+bool has_transposed_b(const Problem& p) {
+  return p.packed == nullptr && p.b.row_stride == 1 && p.b.col_stride != 1;
+}
+
 // A few rows times a deep transposed matrix, which would be packed for little work: instead every thread's
 // part of b is the left operand, read as it lies, and the small result is turned around.
 bool is_better_turned(const Problem& p) {
-  return p.packed == nullptr && p.b.row_stride == 1 && p.b.col_stride != 1 && p.m <= kFewRows && p.n > p.m &&
-         p.k >= kDepthWorthTurning;
+  return has_transposed_b(p) && p.m <= kFewRows && p.n > p.m && p.k >= kDepthWorthTurning;
 }
 
 void run_turned(const GemmKernels& kernels, const Problem& p) {
@@ -293,13 +297,13 @@ void run_turned(const GemmKernels& kernels, const Problem& p) {
   });
 }
 
+// The same for so few rows that the kernel turns its tiles itself: only a is packed.
 bool fits_turned_tiles(const GemmKernels& kernels, const Problem& p) {
-  return p.packed == nullptr && p.b.row_stride == 1 && p.b.col_stride != 1 && !p.options.accumulate &&
+  return has_transposed_b(p) && !p.options.accumulate &&
          p.m <= static_cast<std::int64_t>(kernels.turned_cols) &&
          p.n >= static_cast<std::int64_t>(kernels.lanes);
 }
 
-// The same for so few rows that the kernel turns its tiles itself: only a is packed.
 void run_turned_tiles(const GemmKernels& kernels, const Problem& p) {
   const auto rows = static_cast<std::int64_t>(kernels.lanes);
   const std::int64_t tiles = p.n / rows,

@@ -306,12 +306,10 @@ bool fits_turned_tiles(const GemmKernels& kernels, const Problem& p) {
 
 void run_turned_tiles(const GemmKernels& kernels, const Problem& p) {
   const auto rows = static_cast<std::int64_t>(kernels.lanes);
-  const std::int64_t tiles = p.n / rows,
-                     width = p.m <= rows ? rows : static_cast<std::int64_t>(kernels.turned_cols);
+  const std::int64_t tiles = p.n / rows, width = padded(kernels, p.m);
   const auto scratch = Storage::allocate(static_cast<std::size_t>(width * p.k) * sizeof(float));
   auto* const panel = reinterpret_cast<float*>(scratch->data());
-  kernels.pack(p.a.data, p.a.row_stride, p.a.col_stride, static_cast<std::size_t>(p.m),
-               static_cast<std::size_t>(p.k), static_cast<std::size_t>(width), panel);
+  pack_panels(kernels, p.a.transposed(), p.m, p.k, panel);
   parallel_for(tiles, divide_up(kWorkPerThread, std::max<std::int64_t>(1, rows * p.m * p.k)),
                [&](std::int64_t begin, std::int64_t end) {
                  const Problem part = p.part(0, p.m, begin * rows, (end - begin) * rows);

@@ -8,10 +8,12 @@
 #include <vector>
 
 #include "apps/terminal/output_file.h"
+#include "apps/terminal/progress.h"
 #include "apps/training/experiment.h"
 #include "apps/training/options.h"
 #include "apps/training/print_result.h"
 #include "apps/training/quantize.h"
+#include "apps/training/side_by_side.h"
 
 namespace nibble {
 namespace {
@@ -39,7 +41,14 @@ void sweep(const Options& options) {
   Experiment experiment(options.common);
   fmt::print("{:14} {:>4} {:>7} {:>9} {:>8} {:>11}\n", "name", "acts", "weights", "accuracy", "loss",
              "memory KiB");
-  for (const ModelSpec& spec : specs) {
+  std::fflush(stdout);
+  struct Row {
+    std::string name, text;
+    std::vector<int> dead_classes;
+  };
+  std::vector<Row> rows(specs.size());
+  const auto train = [&](std::size_t i) {
+    const ModelSpec& spec = specs[i];
     const std::string name = fmt::format("sweep-a{}w{}", spec.act_bits, spec.weight_bits);
     Run run = quantized_copy(start, spec, seed_of_run(start.seed, name));
     TrainingPlan plan = plan_of(options.training, 3, name);
@@ -48,11 +57,15 @@ void sweep(const Options& options) {
     const auto epochs = experiment.train(run, plan);
     const nn::Evaluation test =
         epochs.empty() ? experiment.evaluate(run.model, run.augmentation) : epochs.back().test;
-    warn_of_dead_classes(test, name);
-    fmt::print("{:14} {:4} {:7} {:9.4f} {:8.4f} {:11.3f}\n", name, spec.act_bits, spec.weight_bits,
-               test.total.accuracy(), test.total.loss(), total_kib(memory_of(run)));
-    std::fflush(stdout);
-  }
+    rows[i] = {name,
+               fmt::format("{:14} {:4} {:7} {:9.4f} {:8.4f} {:11.3f}", name, spec.act_bits, spec.weight_bits,
+                           test.total.accuracy(), test.total.loss(), total_kib(memory_of(run))),
+               test.dead_classes()};
+  };
+  side_by_side(specs.size(), train, [&](std::size_t i) {
+    warn_of_dead_classes(rows[i].dead_classes, rows[i].name);
+    print_line(rows[i].text);
+  });
 }
 
 }  // namespace

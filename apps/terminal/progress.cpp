@@ -1,9 +1,12 @@
 #include "apps/terminal/progress.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <mutex>
+
+#include "apps/terminal/live_lines.h"
 
 namespace nibble {
 namespace {
@@ -28,6 +31,28 @@ std::string bar_text(double share, int width) {
   return bar + std::string(static_cast<std::size_t>(width - used), ' ');
 }
 
+// The terminal that all bars share.
+struct Screen {
+  const bool is_terminal = isatty(STDERR_FILENO) != 0;
+  std::mutex mutex;
+  LiveLines lines;
+};
+
+Screen& screen() {
+  static Screen instance;
+  return instance;
+}
+
+std::size_t columns() {
+  winsize size{};
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+void write(const std::string& text) {
+  fmt::print(stderr, "{}", text);
+  std::fflush(stderr);
+}
+
 }  // namespace
 
 std::string ProgressBar::format(const std::string& label, std::int64_t done, std::int64_t total,
@@ -40,35 +65,44 @@ std::string ProgressBar::format(const std::string& label, std::int64_t done, std
                      bar, done, total, clock_text(seconds), left, rate, accuracy, loss);
 }
 
-ProgressBar::ProgressBar(std::string label, std::int64_t total, std::FILE* out)
-    : label_(std::move(label)),
-      total_(total),
-      out_(out),
-      terminal_(isatty(fileno(out)) != 0),
-      begin_(Clock::now()),
-      drawn_(begin_) {}
+ProgressBar::ProgressBar(std::string label, std::int64_t total)
+    : label_(std::move(label)), total_(total), begin_(Clock::now()), drawn_(begin_) {}
 
 ProgressBar::~ProgressBar() {
-  if (open_) std::fputc('\n', out_);
-  std::fflush(out_);
+  if (!screen().is_terminal) return;
+  const std::lock_guard lock(screen().mutex);
+  write(screen().lines.close(this));
 }
 
 void ProgressBar::update(std::int64_t done, double accuracy, double loss) {
   const Clock::time_point now = Clock::now();
   const double seconds = std::chrono::duration<double>(now - begin_).count();
-  if (terminal_) {
+  if (screen().is_terminal) {
     if (done < total_ && now - drawn_ < std::chrono::milliseconds(100)) return;
     drawn_ = now;
-    open_ = true;
-    // \x1b[K clears what a longer line before left behind.
-    fmt::print(out_, "\r{}\x1b[K", format(label_, done, total_, seconds, accuracy, loss, 10));
+    constexpr int kWidth = 10;
+    const std::size_t room = columns() - 1;  // a full line would move the cursor to the next
+    std::string line = format(label_, done, total_, seconds, accuracy, loss, 0);
+    if (line.size() + kWidth + 2 <= room)
+      line = format(label_, done, total_, seconds, accuracy, loss, kWidth);
+    else if (line.size() > room)
+      line.resize(room);
+    const std::lock_guard lock(screen().mutex);
+    write(screen().lines.set(this, line));
   } else {
     const std::int64_t tenths = total_ > 0 ? done * 10 / total_ : 10;
     if (tenths <= tenths_ && done < total_) return;
     tenths_ = tenths;
-    fmt::print(out_, "{}\n", format(label_, done, total_, seconds, accuracy, loss, 0));
+    write(format(label_, done, total_, seconds, accuracy, loss, 0) + "\n");
   }
-  std::fflush(out_);
+}
+
+void print_line(const std::string& line, std::FILE* out) {
+  const std::lock_guard lock(screen().mutex);
+  write(screen().lines.erase());
+  fmt::print(out, "{}\n", line);
+  std::fflush(out);
+  write(screen().lines.draw());
 }
 
 }  // namespace nibble

@@ -7,15 +7,15 @@
 
 namespace nibble {
 
-// A progress bar as tqdm draws them:
+// A progress bar as tqdm draws them, on standard error:
 //   Epoch 1/3:  43%|####3     | 403/938 [00:01<00:01, 310.2it/s, acc=0.5079, loss=1.9823]
-// On a terminal it is redrawn at most ten times a second; elsewhere a plain line is written at each tenth and
-// at the end.
+// On a terminal it is redrawn at most ten times a second, below those that were opened before it and go on;
+// elsewhere a plain line is written at each tenth and at the end. Each may belong to a thread of its own.
 class ProgressBar {
  public:
   using Clock = std::chrono::steady_clock;
 
-  ProgressBar(std::string label, std::int64_t total, std::FILE* out = stderr);
+  ProgressBar(std::string label, std::int64_t total);
   ~ProgressBar();  // ends the line
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
@@ -29,11 +29,11 @@ class ProgressBar {
  private:
   std::string label_;
   std::int64_t total_;
-  std::FILE* out_;
-  bool terminal_;
   Clock::time_point begin_, drawn_;
   std::int64_t tenths_ = 0;
-  bool open_ = false;  // a terminal line that is not ended yet
 };
+
+// Writes a line while bars may be open; on a terminal above them.
+void print_line(const std::string& line, std::FILE* out = stdout);
 
 }  // namespace nibble

@@ -64,6 +64,7 @@ data::DataLoader::Epoch Experiment::training_epoch(const Run& run, std::int64_t 
 }
 
 data::DataLoader::Epoch Experiment::test_epoch(const Augmentation& augmentation, std::int64_t batch_size) {
+  const std::lock_guard lock(frozen_mutex_);
   if (frozen_for_ != augmentation) {
     const data::Dataset images{data_.test, transforms_of(augmentation), test_seed_};
     frozen_ = images.first(limit_).frozen();

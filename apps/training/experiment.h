@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,7 +31,7 @@ struct TrainingPlan {
 
 TrainingPlan plan_of(const TrainingOptions& options, int default_epochs, const std::string& label);
 
-// The images of one command, and what is done with them.
+// The images of one command, and what is done with them; by several threads at a time where they want.
 class Experiment {
  public:
   explicit Experiment(const CommonOptions& options);
@@ -58,6 +59,7 @@ class Experiment {
   data::Mnist data_;
   std::int64_t limit_;
   std::uint64_t test_seed_;
+  std::mutex frozen_mutex_;
   data::Dataset frozen_;  // test set of the augmentation used last
   std::optional<Augmentation> frozen_for_;
 };

@@ -4,20 +4,21 @@
 
 #include <cstdio>
 
+#include "apps/terminal/progress.h"
 #include "apps/training/quantize.h"
 
 namespace nibble {
 
-void warn_of_dead_classes(const nn::Evaluation& evaluation, const std::string& label) {
-  const std::vector<int> dead = evaluation.dead_classes();
+void warn_of_dead_classes(const std::vector<int>& dead, const std::string& label) {
   if (dead.empty()) return;
-  std::fflush(stdout);
-  fmt::print(stderr, "nibble: warning: {}{}dead {} {}: less than 5 % of its images recognised\n", label,
-             label.empty() ? "" : ": ", dead.size() == 1 ? "class" : "classes", fmt::join(dead, ", "));
+  print_line(
+      fmt::format("nibble: warning: {}{}dead {} {}: less than 5 % of its images recognised", label,
+                  label.empty() ? "" : ": ", dead.size() == 1 ? "class" : "classes", fmt::join(dead, ", ")),
+      stderr);
 }
 
 void print_evaluation(const nn::Evaluation& evaluation) {
-  warn_of_dead_classes(evaluation);
+  warn_of_dead_classes(evaluation.dead_classes());
   const nn::Progress& total = evaluation.total;
   fmt::print("accuracy {:.4f} ({}/{})\nloss {:.4f}\n", total.accuracy(), total.correct, total.samples,
              total.loss());

@@ -113,18 +113,24 @@ TEST_CASE("ptq refuses a network that is quantized already") {
   check_fails(workspace.run({"ptq", "--from", out}), "quantized already");
 }
 
-TEST_CASE("sweep trains one network for each pair of widths") {
+TEST_CASE("sweep trains one network for each pair of widths, the same one after the other or side by side") {
   const Workspace workspace;
   const std::string start = workspace.trained("fp.safetensors"), out = workspace.file("sweep");
-  const Outcome outcome = workspace.run(
-      {"sweep", "--from", start, "--epochs", "1", "--act-bits", "2,8", "--weight-bits", "4,8", "--out", out});
+  const auto sweep = [&](const std::string& folder, const std::string& threads) {
+    return workspace.run({"sweep", "--from", start, "--epochs", "1", "--act-bits", "2,8", "--weight-bits",
+                          "4,8", "--out", folder, "--threads", threads});
+  };
+  const Outcome outcome = sweep(out, "3"), one_by_one = sweep(out + "1", "1");
   INFO(outcome.err);
   REQUIRE(outcome.code == 0);
   CHECK(std::count(outcome.out.begin(), outcome.out.end(), '\n') == 5);
+  CHECK(outcome.out == one_by_one.out);
   for (const int act_bits : {2, 8}) {
     for (const int weight_bits : {4, 8}) {
-      const Run run = load_run(out + "/sweep-a" + std::to_string(act_bits) + "w" +
-                               std::to_string(weight_bits) + ".safetensors");
+      const std::string file =
+          "/sweep-a" + std::to_string(act_bits) + "w" + std::to_string(weight_bits) + ".safetensors";
+      CHECK(read_text(out + file) == read_text(out + "1" + file));
+      const Run run = load_run(out + file);
       CHECK(run.spec.act_bits == act_bits);
       CHECK(run.spec.weight_bits == weight_bits);
       CHECK(run.spec.bias_bits == 16);

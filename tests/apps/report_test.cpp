@@ -4,7 +4,6 @@
 
 #include "apps/plot/canvas.h"
 #include "apps/plot/chart.h"
-#include "apps/terminal/progress.h"
 #include "tensor/atomic_file.h"
 #include "tests/support/catch.h"
 
@@ -211,13 +210,4 @@ TEST_CASE("a canvas draws smooth lines and readable text, and saves a PNG") {
   canvas.save(folder.path() / "picture.png");
   CHECK(folder.read("picture.png").substr(1, 3) == "PNG");
   CHECK_THROWS_WITH(canvas.save(folder.path() / "none" / "picture.png"), Catch::Contains("none/picture.png"));
-}
-
-TEST_CASE("progress bars look like tqdm's") {
-  CHECK(ProgressBar::format("Epoch 1/3", 403, 938, 1.3, 0.5079, 1.9823, 10) ==
-        "Epoch 1/3:  43%|████▎     | 403/938 [00:01<00:02, 310.0it/s, acc=0.5079, loss=1.9823]");
-  CHECK(ProgressBar::format("x", 0, 10, 0, 0, 0, 0) ==
-        "x:   0% 0/10 [00:00<?, 0.0it/s, acc=0.0000, loss=0.0000]");
-  CHECK(ProgressBar::format("x", 10, 10, 4000, 1, 0, 0) ==
-        "x: 100% 10/10 [1:06:40<00:00, 0.0it/s, acc=1.0000, loss=0.0000]");
 }

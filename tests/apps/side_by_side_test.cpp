@@ -1,7 +1,10 @@
 #include "apps/training/side_by_side.h"
 
 #include <atomic>
+#include <chrono>
 #include <stdexcept>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "tensor/parallel.h"
@@ -59,23 +62,31 @@ TEST_CASE("jobs side by side have a thread each, one alone has all") {
   CHECK(parts[0] == 3);
 }
 
-TEST_CASE("after a job that throws no other starts, and what it threw arrives") {
-  for (const int threads : {1, 2}) {
+TEST_CASE("jobs side by side fail as if they ran one after the other") {
+  for (const int threads : {1, 2, 4}) {
     const Threads use(threads);
     std::atomic<int> started = 0;
     std::vector<std::size_t> reported;
-    CHECK_THROWS_WITH(side_by_side(
-                          100,
-                          [&](std::size_t i) {
-                            ++started;
-                            if (i == 1) throw std::runtime_error("job 1");
-                          },
-                          [&](std::size_t i) { reported.push_back(i); }),
-                      "job 1");
-    CHECK(started >= 2);
-    if (threads == 1) CHECK(started == 2);
-    CHECK(reported.size() <= 1);  // 0 only: 1 is missing
+    const auto job = [&](std::size_t i) {
+      ++started;
+      if (i == 2) std::this_thread::sleep_for(std::chrono::milliseconds(20));  // 3 throws before it
+      if (i >= 2) throw std::runtime_error("job " + std::to_string(i));
+    };
+    CHECK_THROWS_WITH(side_by_side(100, job, [&](std::size_t i) { reported.push_back(i); }), "job 2");
+    CHECK(started >= 3);
+    CHECK(started <= 2 + threads);
+    CHECK(reported == std::vector<std::size_t>{0, 1});
   }
+}
+
+TEST_CASE("what done() throws stops the jobs side by side too") {
+  const Threads use(1);
+  int started = 0;
+  CHECK_THROWS_WITH(
+      side_by_side(
+          100, [&](std::size_t) { ++started; }, [](std::size_t) { throw std::runtime_error("no room"); }),
+      "no room");
+  CHECK(started == 1);
 }
 
 }  // namespace nibble::test

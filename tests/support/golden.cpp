@@ -3,17 +3,30 @@
 #include <bit>
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <limits>
+#include <stdexcept>
 
 namespace nibble::test {
 
+namespace {
+
+std::filesystem::path path_of(const std::string& file) {
+  const std::filesystem::path ours = NIBBLE_SOURCE_DIR "/tests/golden";
+  const char* const given = std::getenv("NIBBLE_GOLDEN_DIR");
+  if (given == nullptr || *given == '\0') return ours / file;
+  const std::filesystem::path set = given;
+  if (!std::filesystem::is_directory(set))
+    throw std::runtime_error("NIBBLE_GOLDEN_DIR is \"" + set.string() + "\", expected a directory");
+  return std::filesystem::exists(set / file) ? set / file : ours / file;
+}
+
+}  // namespace
+
 Golden::Golden(const std::string& file_name) : file_name_(file_name + ".safetensors") {
-  const char* directory = std::getenv("NIBBLE_GOLDEN_DIR");
-  const std::filesystem::path root =
-      directory != nullptr && *directory != '\0' ? directory : NIBBLE_SOURCE_DIR "/tests/golden";
-  file_ = load_safetensors(root / file_name_);
+  file_ = load_safetensors(path_of(file_name_));
   if (file_.tensors.empty())
-    throw std::runtime_error("golden file " + (root / file_name_).string() + " holds no tensors");
+    throw std::runtime_error("golden file " + path_of(file_name_).string() + " holds no tensors");
 }
 
 int Golden::cases() const {

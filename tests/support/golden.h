@@ -7,8 +7,8 @@
 
 namespace nibble::test {
 
-// One file of golden vectors (tests/golden/README.md), from $NIBBLE_GOLDEN_DIR or tests/golden. Every
-// accessor throws, naming file and key, when something is missing.
+// One file of golden vectors (tests/golden/README.md): from $NIBBLE_GOLDEN_DIR, or from tests/golden what that
+// set does not have. Every accessor throws, naming file and key, when something is missing.
 class Golden {
  public:
   explicit Golden(const std::string& file_name);  // without ".safetensors"

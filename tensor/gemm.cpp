@@ -136,12 +136,7 @@ class Engine {
         rows_(static_cast<std::int64_t>(kernels.rows)),
         cols_(static_cast<std::int64_t>(kernels.cols)),
         in_place_(is_read_in_place(whole)),
-        steps_(in_place_ && whole.k <= kMostDepthInPlace
-                   ? 1
-                   : steps_through(whole.k, in_place_ ? kDepthInPlace
-                                                      : depth_of_panels(kernels, whole.packed == nullptr
-                                                                                     ? whole.n
-                                                                                     : whole.packed->n()))),
+        steps_(steps_of(whole)),
         // A block of rows below the first finds the panels packed already.
         kept_cols_(whole.packed != nullptr   ? 0
                    : in_place_               ? cols_  // the last panel, if it has to be padded
@@ -197,6 +192,12 @@ class Engine {
     if (p.packed != nullptr || p.b.col_stride != 1) return false;
     if (lies_on_pages(p.b) && p.m > kRowsInPlaceOfPages) return false;
     return p.k <= kDepthInPlace || (p.m <= kRowsInPlace && p.n > cols_);
+  }
+
+  std::int64_t steps_of(const Problem& p) const {
+    if (p.packed != nullptr) return p.packed->steps();
+    if (!in_place_) return steps_through(p.k, depth_of_panels(kernels_, p.n));
+    return p.k <= kMostDepthInPlace ? 1 : steps_through(p.k, kDepthInPlace);
   }
 
   bool is_a_worth_packing(std::int64_t n, std::int64_t k) const {
@@ -361,14 +362,13 @@ PackedB::PackedB(std::int64_t k, std::int64_t n, MatrixRef<const float> b)
     : PackedB(gemm_kernels(), k, n, b) {}
 
 PackedB::PackedB(const GemmKernels& kernels, std::int64_t k, std::int64_t n, MatrixRef<const float> b)
-    : kernels_(&kernels), k_(k), n_(n) {
+    : kernels_(&kernels), k_(k), n_(n), steps_(steps_through(k, depth_of_panels(kernels, n))) {
   const auto cols = static_cast<std::int64_t>(kernels.cols);
   padded_n_ = n / cols * cols + (n % cols == 0 ? 0 : padded(kernels, n % cols));
   storage_ = Storage::allocate(static_cast<std::size_t>(k * padded_n_) * sizeof(float));
-  const std::int64_t steps = steps_through(k, depth_of_panels(kernels, n));
   const Problem whole{0, n, k, {nullptr, 0, 0}, b, {nullptr, 0, 0}, {}, nullptr, 0, 0};
-  for (std::int64_t step = 0; step < steps; ++step) {
-    const Problem part = whole.slice(step, steps);
+  for (std::int64_t step = 0; step < steps_; ++step) {
+    const Problem part = whole.slice(step, steps_);
     pack_panels(kernels, part.b, n, part.k, const_cast<float*>(panel(part.packed_k, 0, part.k)));
   }
 }

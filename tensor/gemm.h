@@ -41,12 +41,13 @@ class PackedB {
   std::int64_t k() const { return k_; }
   std::int64_t n() const { return n_; }
   const GemmKernels& kernels() const { return *kernels_; }
+  std::int64_t steps() const { return steps_; }  // parts into which k is cut
   // The panel that begins at row p and column j: `depth` rows of it.
   const float* panel(std::int64_t p, std::int64_t j, std::int64_t depth) const;
 
  private:
   const GemmKernels* kernels_;
-  std::int64_t k_, n_, padded_n_;
+  std::int64_t k_, n_, padded_n_, steps_;
   std::shared_ptr<Storage> storage_;
 };
 

@@ -177,36 +177,47 @@ struct Counter {
 inline constexpr std::size_t kStep = 1, kLastApart = 1, kMaxWords = 255 / 8 + kLastApart;
 static_assert((kMaxWords - kLastApart) * 8 <= 255);
 
-#if defined(__AVX2__)
+#if defined(__SSSE3__)
 
+#if defined(__AVX2__)
+#define NIBBLE_MM(op) _mm256_##op
 inline constexpr std::size_t kColumns = 8;
 using Vec = __m256i;
+inline Vec repeat(__m128i x) { return _mm256_broadcastsi128_si256(x); }
+#else
+#define NIBBLE_MM(op) _mm_##op
+inline constexpr std::size_t kColumns = 4;
+using Vec = __m128i;
+inline Vec repeat(__m128i x) { return x; }
+#endif
 
-inline Vec zeros() { return _mm256_setzero_si256(); }
-inline Vec add_bytes(Vec x, Vec y) { return _mm256_add_epi8(x, y); }
+inline Vec zeros() { return Vec{}; }
+inline Vec add_bytes(Vec x, Vec y) { return NIBBLE_MM(add_epi8)(x, y); }
 
 struct Columns {
   Vec low, high;
 
   void load(const std::uint32_t* p) {
-    low = _mm256_loadu_si256(reinterpret_cast<const Vec*>(p));
-    high = _mm256_srli_epi16(low, 4);
+    low = VecI::load_unaligned(reinterpret_cast<const std::int32_t*>(p));
+    high = NIBBLE_MM(srli_epi16)(low, 4);
   }
 };
 
 inline Vec count_bytes(const std::uint32_t* a, const Columns& w) {
-  const Vec table =
-      _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+  const Vec table = repeat(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
   const auto half = [&](std::uint32_t bits, Vec nibbles) {
-    return _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits)), nibbles));
+    return NIBBLE_MM(shuffle_epi8)(table, NIBBLE_MM(set1_epi32)(static_cast<int>(bits)) & nibbles);
   };
   return add_bytes(half(a[0], w.low), half(a[1], w.high));
 }
 
 inline Vec widened(Vec x, Vec y) {
-  const auto add_neighbours = [](Vec v) { return _mm256_maddubs_epi16(v, _mm256_set1_epi8(1)); };
-  return _mm256_madd_epi16(_mm256_add_epi16(add_neighbours(x), add_neighbours(y)), _mm256_set1_epi16(1));
+  const auto add_neighbours = [](Vec v) { return NIBBLE_MM(maddubs_epi16)(v, NIBBLE_MM(set1_epi8)(1)); };
+  return NIBBLE_MM(madd_epi16)(NIBBLE_MM(add_epi16)(add_neighbours(x), add_neighbours(y)),
+                               NIBBLE_MM(set1_epi16)(1));
 }
+
+#undef NIBBLE_MM
 
 #elif defined(__x86_64__)
 
@@ -215,27 +226,6 @@ using Vec = __m128i;
 
 inline Vec zeros() { return _mm_setzero_si128(); }
 inline Vec add_bytes(Vec x, Vec y) { return _mm_add_epi8(x, y); }
-
-#if defined(__SSSE3__)
-
-struct Columns {
-  Vec low, high;
-
-  void load(const std::uint32_t* p) {
-    low = _mm_loadu_si128(reinterpret_cast<const Vec*>(p));
-    high = _mm_srli_epi16(low, 4);
-  }
-};
-
-inline Vec count_bytes(const std::uint32_t* a, const Columns& w) {
-  const Vec table = _mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
-  const auto half = [&](std::uint32_t bits, Vec nibbles) {
-    return _mm_shuffle_epi8(table, _mm_and_si128(_mm_set1_epi32(static_cast<int>(bits)), nibbles));
-  };
-  return add_bytes(half(a[0], w.low), half(a[1], w.high));
-}
-
-#else
 
 struct Columns {
   Vec bits;
@@ -250,8 +240,6 @@ inline Vec count_bytes(const std::uint32_t* a, const Columns& w) {
   x = _mm_add_epi8(_mm_and_si128(x, fours), _mm_and_si128(_mm_srli_epi16(x, 2), fours));
   return _mm_and_si128(_mm_add_epi8(x, _mm_srli_epi16(x, 4)), bytes);
 }
-
-#endif
 
 inline Vec widened(Vec x, Vec y) {
   const auto add_neighbours = [](Vec v) {

@@ -59,7 +59,7 @@ void add_infer_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   command->add_option("model", options->model, "Integer model (.nbq) or quantized checkpoint (.safetensors)")
       ->required();
-  command->add_option("image", options->image, "Picture (PNG, ...), or IDXFILE#n")->required();
+  command->add_option("image", options->image, "Picture (PNG), or IDXFILE#n")->required();
   command->add_flag("--invert", options->invert, "The picture is dark on light");
   command->add_option("--trace", options->trace, "Show every integer from this pixel to the logits")
       ->type_name("Y,X")

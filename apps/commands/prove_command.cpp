@@ -28,13 +28,14 @@ struct Options {
 
 void prove(const Options& options) {
   check_writable(options.json);
+  if (!options.c_tools.compiler.empty() && !c_compiler_available(options.c_tools))
+    throw std::runtime_error("--cc: cannot run \"" + options.c_tools.compiler + "\", expected a C compiler");
+  const quant::IntModel model = load_integer_model(options.model);
   // A checkpoint alone is proved against itself.
   const std::string checkpoint =
       options.checkpoint.empty() && !quant::is_nbq(options.model) ? options.model : options.checkpoint;
   std::optional<Run> run;
   if (!checkpoint.empty()) run.emplace(load_run(checkpoint));
-  const quant::IntModel model =
-      quant::is_nbq(options.model) ? quant::load_nbq(options.model) : lower_checkpoint(options.model, *run);
   const RawImages images = raw_test_images(options.common, {.enabled = options.augment});
   const Proof proof = nibble::prove(model, run ? &run->model : nullptr, images, options.c_tools);
   print_proof(proof);

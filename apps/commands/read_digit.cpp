@@ -14,6 +14,7 @@
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_STATIC
 #define STBI_NO_STDIO
+#define STBI_ONLY_PNG  // its other readers trust their files
 #define STBI_MAX_DIMENSIONS 16384
 #define STB_IMAGE_RESIZE_IMPLEMENTATION
 #define STB_IMAGE_RESIZE_STATIC
@@ -35,7 +36,7 @@ namespace nibble {
 namespace {
 
 constexpr int kSide = 28;
-constexpr std::size_t kMaxIdxBytes = std::size_t{1} << 30;
+constexpr std::size_t kMaxIdxBytes = std::size_t{1} << 30, kMaxPictureBytes = std::size_t{1} << 28;
 
 Tensor read_idx(const std::string& path, const std::string& number) {
   std::int64_t index = 0;
@@ -58,13 +59,15 @@ Tensor read_idx(const std::string& path, const std::string& number) {
 
 Tensor read_picture(const std::string& path) {
   const std::vector<std::byte> file = read_file(path);
+  NIBBLE_CHECK(file.size() <= kMaxPictureBytes, path, ": ", file.size(),
+               " bytes, expected a picture of at most ", kMaxPictureBytes);
   int width = 0, height = 0;
   const std::unique_ptr<stbi_uc, void (*)(void*)> grey(
       stbi_load_from_memory(reinterpret_cast<const stbi_uc*>(file.data()), static_cast<int>(file.size()),
                             &width, &height, nullptr, 1),
       stbi_image_free);
-  if (grey == nullptr)
-    throw std::runtime_error(path + ": not a picture that can be read: " + stbi_failure_reason());
+  if (grey == nullptr || width < 1 || height < 1)
+    throw std::runtime_error(path + ": not a PNG picture that can be read");
   Tensor image = empty({1, 1, kSide, kSide}, DType::uint8);
   if (stbir_resize_uint8(grey.get(), width, height, 0, image.mutable_data<std::uint8_t>(), kSide, kSide, 0,
                          1) == 0)

@@ -91,13 +91,13 @@ IntegerEvaluation evaluate(const quant::IntEngine& engine, const RawImages& imag
 }
 
 double float_images_per_second(nn::Module& network, const RawImages& images) {
-  constexpr std::int64_t kBatch = 64;
+  const std::int64_t batch = std::min<std::int64_t>(images.size(), 64);
   const nn::EvalMode eval_mode(network);
   const NoGrad no_grad;
-  const std::int64_t n = std::min(images.size(), kTimedImages) / kBatch * kBatch;
+  const std::int64_t n = std::min(images.size(), kTimedImages) / batch * batch;
   std::vector<Tensor> batches;  // the batch innermost, as the loader delivers them
-  for (std::int64_t i = 0; i < n; i += kBatch) {
-    const Tensor x = images.pixels.narrow(0, i, kBatch).permute({1, 2, 3, 0}).contiguous();
+  for (std::int64_t i = 0; i < n; i += batch) {
+    const Tensor x = images.pixels.narrow(0, i, batch).permute({1, 2, 3, 0}).contiguous();
     batches.push_back(div(x.to(DType::float32), scalar(255)).permute({3, 0, 1, 2}));
   }
   return fastest(n, [&] {

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <tuple>
 
+#include "apps/terminal/interrupt.h"
 #include "quant/integer/graph.h"
 #include "quant/integer/lowering.h"
 #include "quant/integer/model_file.h"
@@ -52,8 +53,10 @@ class Prover {
   void run() {
     const std::int64_t n = pixels_.size(0), batches = (n + kBatch - 1) / kBatch;
     parallel_for(batches, 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t b = begin; b < end; ++b) run_batch(b * kBatch, std::min(kBatch, n - b * kBatch));
+      for (std::int64_t b = begin; b < end && !interrupted(); ++b)
+        run_batch(b * kBatch, std::min(kBatch, n - b * kBatch));
     });
+    if (interrupted()) throw Interrupted("interrupted");
   }
 
   void report(Proof& proof) const {

@@ -108,6 +108,23 @@ TEST_CASE("a changed weight or multiplier turns the certificate red at its layer
   }
 }
 
+TEST_CASE("it is the model that is proved, whatever the checkpoint beside it") {
+  const Lowered lowered;
+  const std::string other = lowered.workspace.file("other.safetensors");
+  REQUIRE(lowered.workspace
+              .run({"qat", "--epochs", "1", "--seed", "9", "--weight-bits", "4", "--act-bits", "4", "--out",
+                    other})
+              .code == 0);
+  const auto prove = [&](const std::string& model, const std::string& checkpoint) {
+    return lowered.workspace.run({"prove", model, "--checkpoint", checkpoint, "--limit", "20"});
+  };
+  CHECK(prove(lowered.checkpoint, lowered.checkpoint).code == 0);
+  check_fails(prove(other, lowered.checkpoint), "not equal: deploy graph");
+  check_fails(prove(lowered.workspace.file("none.safetensors"), lowered.checkpoint), "none.safetensors");
+  check_fails(lowered.workspace.run({"prove", lowered.model, "--limit", "20", "--cc", "no-such-compiler"}),
+              "no-such-compiler");
+}
+
 TEST_CASE("what cannot be lowered, proved, shown or exported is refused in one line") {
   const Workspace workspace;
   const std::string in_float = workspace.trained("fp.safetensors");
@@ -130,7 +147,7 @@ TEST_CASE("what cannot be lowered, proved, shown or exported is refused in one l
   const Lowered lowered;
   const std::string text = lowered.workspace.file("text.png");
   std::ofstream(text) << "text";
-  check_fails(nibble_program({"infer", lowered.model, text}), "text.png: not a picture");
+  check_fails(nibble_program({"infer", lowered.model, text}), "text.png: not a PNG picture");
   check_fails(nibble_program({"infer", lowered.model, lowered.workspace.file("none.png")}), "none.png");
   const std::string images = lowered.workspace.data() + "/t10k-images-idx3-ubyte";
   check_fails(nibble_program({"infer", lowered.model, images + "#100"}), "there are 100 images");

@@ -19,6 +19,7 @@
 #include "apps/commands/sweep_command.h"
 #include "apps/commands/train_command.h"
 #include "apps/terminal/interrupt.h"
+#include "apps/terminal/standard_streams.h"
 #include "apps/terminal/wait_policy.h"
 
 namespace {
@@ -35,6 +36,7 @@ int fail(std::string message, int code) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  nibble::hold_standard_streams();
   nibble::prefer_short_spins(argv);
   try {
     nibble::install_interrupt_handler();
@@ -59,11 +61,12 @@ int main(int argc, char** argv) {
     try {
       app.parse(argc, argv);  // runs the chosen command
     } catch (const CLI::ParseError& error) {
-      if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return app.exit(error);
-      return fail(std::string(error.what()) + " (see 'nibble COMMAND --help')", kUsage);
+      if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success))
+        app.exit(error);  // --help or --version
+      else
+        return fail(std::string(error.what()) + " (see 'nibble COMMAND --help')", kUsage);
     }
-    std::cout.flush();
-    if (!std::cout) return fail("cannot write to standard output", kFailure);
+    if (!nibble::standard_output_is_whole()) return fail("cannot write to standard output", kFailure);
     return 0;
   } catch (const nibble::Interrupted& error) {
     return fail(error.what(), kInterruptedBySignal);

@@ -10,11 +10,12 @@ std::vector<std::pair<const void*, std::string>>::iterator LiveLines::find(const
   return std::find_if(lines_.begin(), lines_.end(), [&](const auto& line) { return line.first == owner; });
 }
 
-std::string LiveLines::set(const void* owner, const std::string& line) {
+std::string LiveLines::set(const void* owner, const std::string& line, std::size_t room) {
   if (const auto found = find(owner); found != lines_.end())
     found->second = line;
   else
     lines_.emplace_back(owner, line);
+  room_ = room;
   std::string text = erase();  // before draw()
   return text += draw();
 }
@@ -34,8 +35,8 @@ std::string LiveLines::erase() {
 
 std::string LiveLines::draw() {
   std::string text;
-  for (const auto& [owner, line] : lines_) text += (text.empty() ? "" : "\n") + line;
-  drawn_ = lines_.size();
+  for (drawn_ = 0; drawn_ < std::min(lines_.size(), room_); ++drawn_)
+    text += (drawn_ > 0 ? "\n" : "") + lines_[drawn_].second;
   return text;
 }
 

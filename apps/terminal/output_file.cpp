@@ -16,9 +16,9 @@ namespace {
   throw std::runtime_error("cannot write " + path.string() + ": " + reason);
 }
 
-// Output goes to a new file that is renamed: what counts is that the folder takes new files.
-void check_folder(const std::filesystem::path& folder, const std::filesystem::path& path) {
-  std::string probe = (folder / ".nibble-probe-XXXXXX").string();
+// Output goes to a new file with a longer name, which is renamed: what counts is that the folder takes those.
+void check_new_file(std::string probe, const std::filesystem::path& path) {
+  probe += ".nibble-probe-XXXXXX";
   const int file = mkstemp(probe.data());
   if (file < 0) fail(path, std::generic_category().message(errno));
   close(file);
@@ -34,14 +34,14 @@ void check_writable(const std::filesystem::path& path) {
   // The rename would replace a device or a pipe by a file.
   if (std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored))
     fail(path, "it is not a regular file");
-  check_folder(path.has_parent_path() ? path.parent_path() : ".", path);
+  check_new_file(path.string(), path);
 }
 
 void make_output_folder(const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
   if (error) fail(path, error.message());
-  check_folder(path, path);
+  check_new_file((path / "").string(), path);
 }
 
 }  // namespace nibble

@@ -43,14 +43,18 @@ Screen& screen() {
   return instance;
 }
 
-std::size_t columns() {
+winsize terminal_size() {
   winsize size{};
-  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0 || size.ws_row == 0)
+    return {.ws_row = 24, .ws_col = 80, .ws_xpixel = 0, .ws_ypixel = 0};
+  return size;
 }
 
-void write(const std::string& text) {
-  fmt::print(stderr, "{}", text);
-  std::fflush(stderr);
+// A terminal that is gone, or a full disk, is no reason to stop training: whoever reads the status of
+// standard output in the end learns of it.
+void write(const std::string& text, std::FILE* out = stderr) {
+  std::fputs(text.c_str(), out);
+  std::fflush(out);
 }
 
 }  // namespace
@@ -81,14 +85,15 @@ void ProgressBar::update(std::int64_t done, double accuracy, double loss) {
     if (done < total_ && now - drawn_ < std::chrono::milliseconds(100)) return;
     drawn_ = now;
     constexpr int kWidth = 10;
-    const std::size_t room = columns() - 1;  // a full line would move the cursor to the next
+    const winsize size = terminal_size();
+    const std::size_t room = size.ws_col - 1u;  // a full line would move the cursor to the next
     std::string line = format(label_, done, total_, seconds, accuracy, loss, 0);
     if (line.size() + kWidth + 2 <= room)
       line = format(label_, done, total_, seconds, accuracy, loss, kWidth);
     else if (line.size() > room)
       line.resize(room);
     const std::lock_guard lock(screen().mutex);
-    write(screen().lines.set(this, line));
+    write(screen().lines.set(this, line, size.ws_row - 1u));
   } else {
     const std::int64_t tenths = total_ > 0 ? done * 10 / total_ : 10;
     if (tenths <= tenths_ && done < total_) return;
@@ -100,8 +105,7 @@ void ProgressBar::update(std::int64_t done, double accuracy, double loss) {
 void print_line(const std::string& line, std::FILE* out) {
   const std::lock_guard lock(screen().mutex);
   write(screen().lines.erase());
-  fmt::print(out, "{}\n", line);
-  std::fflush(out);
+  write(line + "\n", out);
   write(screen().lines.draw());
 }
 

@@ -1,4 +1,8 @@
+#include <sys/wait.h>
+
 #include <algorithm>
+#include <cstdlib>
+#include <string>
 
 #include "tests/apps/cli_support.h"
 #include "tests/support/catch.h"
@@ -13,6 +17,14 @@ TEST_CASE("cpu names the tiers and obeys NIBBLE_ISA") {
   const Outcome wrong = nibble_program({"cpu"}, {"NIBBLE_ISA=mmx"});
   CHECK(wrong.code == 1);
   CHECK(wrong.err.find("mmx") != std::string::npos);
+}
+
+TEST_CASE("standard output that cannot be written, or is closed, ends in an error") {
+  for (const char* arguments : {"cpu >/dev/full", "--help >/dev/full", "cpu >&-"}) {
+    INFO(arguments);
+    const int status = std::system((std::string(NIBBLE_PROGRAM " ") + arguments + " 2>/dev/null").c_str());
+    CHECK(WEXITSTATUS(status) == 1);
+  }
 }
 
 TEST_CASE("a wrong command line gives one line on stderr and a non-zero exit") {

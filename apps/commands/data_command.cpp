@@ -10,6 +10,8 @@
 
 #include "apps/plot/png.h"
 #include "apps/terminal/download.h"
+#include "apps/terminal/output_file.h"
+#include "apps/terminal/validators.h"
 #include "apps/training/augmentation.h"
 #include "data/dataset.h"
 
@@ -75,6 +77,7 @@ class ContactSheet {
 };
 
 void show(const Options& options) {
+  check_writable(options.out);
   const Augmentation range = parse_rotation(options.rotate);
   const std::filesystem::path folder = data::find_data(options.data);
   data::Dataset set{data::load_mnist(folder).train, {}, options.seed};
@@ -122,9 +125,7 @@ void add_data_command(CLI::App& app) {
   sub = add("show", "Write a contact sheet (PNG), before and after augmentation", show);
   sub->add_option("--data", options->data, kFolder);
   sub->add_option("--out", options->out, "PNG to write")->capture_default_str();
-  sub->add_option("--seed", options->seed, "Of the rotations")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  sub->add_option("--seed", options->seed, "Of the rotations")->check(not_negative())->capture_default_str();
   sub->add_option("--rotate", options->rotate, "DEG or LO,HI: range of the random rotation")
       ->capture_default_str();
   sub->add_option("--count", options->count, "Images")->check(CLI::Range(1, 1000))->capture_default_str();

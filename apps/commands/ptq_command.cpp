@@ -4,7 +4,6 @@
 #include <memory>
 #include <string>
 
-#include "apps/terminal/output_file.h"
 #include "apps/training/experiment.h"
 #include "apps/training/options.h"
 #include "apps/training/print_result.h"
@@ -21,7 +20,7 @@ struct Options {
 };
 
 void quantize(const Options& options) {
-  check_writable(options.training.out);
+  check_checkpoint_path(options.training.out);
   Run start = start_run(options.common, options.training);
   NIBBLE_CHECK(!start.spec.is_quantized(), "ptq: ", options.training.from, " is quantized already");
   const ModelSpec spec = quantized_spec(options.quantization, start.spec.softmax);

@@ -3,7 +3,6 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
-#include "apps/terminal/output_file.h"
 #include "apps/training/experiment.h"
 #include "apps/training/options.h"
 #include "apps/training/print_result.h"
@@ -19,7 +18,7 @@ struct Options {
 };
 
 void train_quantized(const Options& options) {
-  check_writable(options.training.out);
+  check_checkpoint_path(options.training.out);
   const Run start = start_run(options.common, options.training);
   const ModelSpec spec = quantized_spec(options.quantization, start.spec.softmax);
   Experiment experiment(options.common);

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "apps/training/print_result.h"
 #include "apps/training/quantize.h"
 #include "apps/training/side_by_side.h"
+#include "tensor/check.h"
 
 namespace nibble {
 namespace {
@@ -25,7 +27,15 @@ struct Options {
   std::vector<int> weight_bits{2, 4, 8}, act_bits{2, 4, 8};
 };
 
+void check_distinct(const char* flag, std::vector<int> bits) {
+  std::sort(bits.begin(), bits.end());
+  const auto twice = std::adjacent_find(bits.begin(), bits.end());
+  NIBBLE_CHECK(twice == bits.end(), flag, ": ", *twice, " is given twice");
+}
+
 void sweep(const Options& options) {
+  check_distinct("--act-bits", options.act_bits);
+  check_distinct("--weight-bits", options.weight_bits);
   const std::filesystem::path folder = options.training.out;
   if (!folder.empty()) make_output_folder(folder);
   const Run start = start_run(options.common, options.training);

@@ -3,7 +3,6 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
-#include "apps/terminal/output_file.h"
 #include "apps/training/experiment.h"
 #include "apps/training/options.h"
 #include "apps/training/print_result.h"
@@ -17,7 +16,7 @@ struct Options {
 };
 
 void train(const Options& options) {
-  check_writable(options.training.out);
+  check_checkpoint_path(options.training.out);
   Experiment experiment(options.common);
   Run run = start_run(options.common, options.training);
   const auto epochs = experiment.train(run, plan_of(options.training, 3, "train"));

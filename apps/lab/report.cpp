@@ -202,8 +202,9 @@ class Report {
   }
 
   void qat_extended() {
-    if (r_.find("qat-w4a4b16") == nullptr) return;
-    say("## 5. Quantization-aware training, 4-bit weights and activations, 16-bit biases\n");
+    const RunRecord* const run = r_.find("qat-w4a4b16");
+    if (run == nullptr) return;
+    say("## 5. Quantization-aware training, 4-bit weights and activations, {}-bit biases\n", run->bias_bits);
     say("Activation scales are statistics of the batch for 300 steps, then parameters that are trained. A "
         "bias takes the scale of its "
         "input times that of its weight.\n");
@@ -224,7 +225,8 @@ class Report {
     if (runs.empty()) return;
     say("## 6. Activation bits against weight bits\n");
     say("Each network is built with its widths and trained from the float network after its first stage, "
-        "with 16-bit biases.\n");
+        "with {}-bit biases.\n",
+        runs.front()->bias_bits);
     say("| activation bits | weight bits | test accuracy [95 %] | weights KiB | activations KiB | total KiB "
         "| dead {} |",
         plural_);

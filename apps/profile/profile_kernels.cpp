@@ -51,11 +51,11 @@ KernelLimits measure_limits(double cold_bytes) {
 void profile_kernels(const ProfileKernelsOptions& options) {
   const std::vector<KernelShape> shapes = shapes_of(options);
   const std::filesystem::path out = options.out;
-  check_writable(options.json);
   if (!options.out.empty()) {
     make_output_folder(out);
     for (const char* name : {kRooflineFigure, kLayersFigure, kBatchFigure}) check_writable(out / name);
   }
+  check_writable(options.json);  // which may lie in the folder
   set_num_threads(options.threads);
 
   MeasureOptions measure;

@@ -84,8 +84,10 @@ std::vector<Tensor> Experiment::test_images(const Run& run, std::int64_t batch_s
 std::vector<EpochResult> Experiment::train(Run& run, const TrainingPlan& plan) {
   std::vector<EpochResult> results;
   const int last = run.epochs + plan.epochs;
+  check_resumed(run, plan);
   while (run.epochs < last) {
     const int epoch = run.epochs + 1;
+    if (interrupted()) throw Interrupted(fmt::format("interrupted before epoch {}", epoch));
     nn::Progress train;
     try {
       train = train_epoch(run, plan, last);
@@ -101,7 +103,21 @@ std::vector<EpochResult> Experiment::train(Run& run, const TrainingPlan& plan) {
     results.push_back({epoch, train, std::move(test)});
     if (results.back().test.total.accuracy() >= plan.stop_at) break;
   }
+  if (results.empty() && !plan.out.empty()) save_run(plan.out, run);
   return results;
+}
+
+std::int64_t Experiment::steps_of_epoch(const TrainingPlan& plan) const {
+  return (train_size() + plan.batch_size - 1) / plan.batch_size;
+}
+
+// Its position in the epoch is counted in batches of the size it was trained with.
+void Experiment::check_resumed(const Run& run, const TrainingPlan& plan) const {
+  if (plan.epochs > 0 && run.steps > 0 && run.steps >= steps_of_epoch(plan))
+    throw std::invalid_argument(fmt::format(
+        "the checkpoint was interrupted after step {} of an epoch, which has {} with --batch-size {}: go on "
+        "with the images and the batch size it was trained with",
+        run.steps, steps_of_epoch(plan), plan.batch_size));
 }
 
 nn::Evaluation Experiment::evaluate(nn::Module& model, const Augmentation& augmentation) {
@@ -110,8 +126,8 @@ nn::Evaluation Experiment::evaluate(nn::Module& model, const Augmentation& augme
 
 nn::Progress Experiment::train_epoch(Run& run, const TrainingPlan& plan, int last_epoch) {
   const std::int64_t first_step = run.steps;
-  const std::int64_t steps = (train_size() + plan.batch_size - 1) / plan.batch_size;
-  ProgressBar bar(fmt::format("{} epoch {}/{}", plan.label, run.epochs + 1, last_epoch), steps);
+  ProgressBar bar(fmt::format("{} epoch {}/{}", plan.label, run.epochs + 1, last_epoch),
+                  steps_of_epoch(plan));
   bool stopped = false;
   const nn::Progress progress = nn::train_epoch(
       run.model, *run.optimizer, source(training_epoch(run, plan.batch_size)), [&](const nn::Progress& now) {

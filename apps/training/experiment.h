@@ -43,8 +43,9 @@ class Experiment {
   // On the test images, augmented once and for all by the test seed.
   nn::Evaluation evaluate(nn::Module& model, const Augmentation& augmentation);
 
-  // Returns the epochs it completed. A loss that is not a number throws std::runtime_error naming epoch and
-  // step, and leaves the last checkpoint as it was; Ctrl-C finishes the step, saves and throws Interrupted.
+  // Returns the epochs it completed, and saves the run as it is if there are none to do. A loss that is not a
+  // number throws std::runtime_error naming epoch and step, and leaves the last checkpoint as it was; Ctrl-C
+  // finishes the step, saves and throws Interrupted.
   std::vector<EpochResult> train(Run& run, const TrainingPlan& plan);
 
   // Images of the first `count` batches of the run's next epoch, or of its frozen test set.
@@ -52,6 +53,8 @@ class Experiment {
   std::vector<Tensor> test_images(const Run& run, std::int64_t batch_size, int count);
 
  private:
+  std::int64_t steps_of_epoch(const TrainingPlan& plan) const;
+  void check_resumed(const Run& run, const TrainingPlan& plan) const;
   nn::Progress train_epoch(Run& run, const TrainingPlan& plan, int last_epoch);
   data::DataLoader::Epoch training_epoch(const Run& run, std::int64_t batch_size) const;
   data::DataLoader::Epoch test_epoch(const Augmentation& augmentation, std::int64_t batch_size);

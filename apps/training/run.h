@@ -29,6 +29,10 @@ struct Run {
 // The same training writes the same bytes: no time, path or thread count goes into the file. Atomic.
 void save_run(const std::filesystem::path& path, const Run& run);
 
+// Throws std::invalid_argument where load_run or another command would take the file for something else by
+// its name (.pth, .pt, .nbq), std::runtime_error where none can be written; an empty path is fine.
+void check_checkpoint_path(const std::filesystem::path& path);
+
 // Rebuilds the network from the checkpoint's metadata; a file without any holds a float network. Errors name
 // the path; a pickle (.pth, .pt) is refused with a pointer to the converter. `logits` leaves the softmax out.
 Run load_run(const std::filesystem::path& path, const nn::SGDOptions& sgd = {}, bool logits = false);

@@ -137,6 +137,7 @@ TEST_CASE("sweep trains one network for each pair of widths, the same one after 
     }
   }
   check_fails(workspace.run({"sweep", "--from", start, "--act-bits", "2,0"}), "--act-bits");
+  check_fails(workspace.run({"sweep", "--from", start, "--weight-bits", "2,4,2"}), "--weight-bits: 2");
 }
 
 TEST_CASE("inspect shows weights, codes, scale and differences") {

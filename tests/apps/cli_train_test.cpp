@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <fstream>
+#include <functional>
 #include <regex>
 #include <thread>
 
@@ -86,6 +88,34 @@ TEST_CASE("bad checkpoints are refused in one line") {
   file.metadata["weight_bits"] = "lots";
   save_safetensors(workspace.file("strange.safetensors"), file);
   check_fails(workspace.run({"eval", workspace.file("strange.safetensors")}), "weight_bits");
+
+  const auto changed = [&](const std::string& name, const std::function<void(TensorFile&)>& change) {
+    TensorFile changed = load_safetensors(path);
+    change(changed);
+    save_safetensors(workspace.file(name), changed);
+    return workspace.run({"train", "--epochs", "1", "--from", workspace.file(name)});
+  };
+  check_fails(changed("nan.safetensors",
+                      [](TensorFile& f) {
+                        Tensor weight = f.tensors.at("conv1.weight").clone();
+                        weight.mutable_values<float>()[3] = std::nanf("");
+                        f.tensors["conv1.weight"] = weight;
+                      }),
+              "conv1.weight holds nan");
+  check_fails(changed("epochs.safetensors", [](TensorFile& f) { f.metadata["epochs"] = "2147483647"; }),
+              "epochs is \"2147483647\"");
+  check_fails(
+      changed("steps.safetensors", [](TensorFile& f) { f.metadata["steps"] = "9223372036854775807"; }),
+      "steps is \"9223372036854775807\"");
+  check_fails(changed("beyond.safetensors", [](TensorFile& f) { f.metadata["steps"] = "5"; }),
+              "after step 5 of an epoch, which has 5 with --batch-size 64");
+}
+
+TEST_CASE("no epochs at all write the checkpoint they start from") {
+  const Workspace workspace;
+  const std::string path = workspace.trained("start.safetensors"), copy = workspace.file("copy.safetensors");
+  REQUIRE(workspace.run({"train", "--epochs", "0", "--from", path, "--out", copy}).code == 0);
+  CHECK(read_text(copy) == read_text(path));
 }
 
 TEST_CASE("impossible flags are refused in one line") {
@@ -105,6 +135,8 @@ TEST_CASE("impossible flags are refused in one line") {
       {{"--limit", "0"}, "--limit"},
       {{"--seed", "-3"}, "--seed"},
       {{"--stop-at", "2"}, "--stop-at"},
+      {{"--out", "x.pth"}, "x.pth"},
+      {{"--out", "x.nbq"}, "x.nbq"},
   }));
   std::vector<std::string> arguments{"train"};
   arguments.insert(arguments.end(), flags.begin(), flags.end());

@@ -31,6 +31,7 @@ const PackOptions& checked(const PackOptions& o) {
 
 // Codes that are not binary lie in [lowest, lowest + 2^b - 1].
 std::int32_t lowest_code(const PackOptions& o) { return o.is_signed ? -(1 << (o.bit_width - 1)) : 0; }
+std::int32_t highest_code(const PackOptions& o) { return lowest_code(o) + (1 << o.bit_width) - 1; }
 
 // code + offset is what a panel holds: unsigned for fewer than 8 bits, int8 for 8. (Binary: (code + 1) / 2.)
 std::int32_t storage_offset(const PackOptions& o) {
@@ -38,8 +39,8 @@ std::int32_t storage_offset(const PackOptions& o) {
   return o.is_signed ? 1 << (o.bit_width - 1) : 0;
 }
 
-// Two planes of bits cost twice as many population counts. Measured at 1024^3 (docs/kernels.md): counting beats
-// byte products where the processor counts in vectors and few planes meet.
+// Two planes of bits cost twice as many population counts. Measured at 1024^3 (docs/kernels.md): counting
+// beats byte products where the processor counts in vectors and few planes meet.
 QGemmMethod choose(Isa isa, const PackOptions& o) {
   if (o.method != QGemmMethod::automatic) return o.method;
   if (o.bit_width > 2 || o.act_bits > 2) return QGemmMethod::dot;
@@ -50,9 +51,13 @@ QGemmMethod choose(Isa isa, const PackOptions& o) {
 
 }  // namespace
 
-std::int64_t PackedMatrix::max_k(int bit_width) {
-  const std::int64_t largest = bit_width == 1 ? 2 : bit_width == 8 ? 128 : (1 << bit_width) - 1;
-  // Of a sum over stored codes; and the correction for a zero point may be as large again.
+std::int64_t PackedMatrix::max_k(const PackOptions& o) {
+  if (o.bit_width == 1) return kMaxInt32 / (2 * kMaxByte * 2);
+  const std::int32_t stored = o.bit_width == 8 ? 128 : (1 << o.bit_width) - 1;
+  // Sums are over codes as stored, results over those less their zero point; and what is added may be as
+  // large again.
+  const std::int64_t largest =
+      std::max({stored, highest_code(o) - o.zero_point, o.zero_point - lowest_code(o)});
   return kMaxInt32 / (2 * kMaxByte * largest);
 }
 
@@ -69,9 +74,7 @@ PackedMatrix::PackedMatrix(Isa isa, const Tensor& codes, const PackOptions& opti
                codes.dtype(), ", expected int8, uint8 or int32");
   n_ = codes.size(0), k_ = codes.size(1);
   NIBBLE_CHECK(n_ >= 1 && k_ >= 1, "PackedMatrix: codes of shape ", codes.shape(), ", expected no zero");
-  NIBBLE_CHECK(k_ <= max_k(options_.bit_width), "PackedMatrix: k is ", k_, ", sums of ", options_.bit_width,
-               "-bit weights fit int32 up to ", max_k(options_.bit_width));
-  const std::int32_t lowest = lowest_code(options_), highest = lowest + (1 << options_.bit_width) - 1;
+  const std::int32_t lowest = lowest_code(options_), highest = highest_code(options_);
   if (options_.bit_width == 1) {
     NIBBLE_CHECK(options_.zero_point == 0 && options_.is_signed,
                  "PackedMatrix: binary weights are signed and have no zero point");
@@ -81,6 +84,9 @@ PackedMatrix::PackedMatrix(Isa isa, const Tensor& codes, const PackOptions& opti
                  options_.zero_point, ", expected ", lowest, " to ", highest);
     stored_zero_point_ = options_.zero_point + storage_offset(options_);
   }
+  NIBBLE_CHECK(k_ <= max_k(options_), "PackedMatrix: k is ", k_, ", sums of ", options_.bit_width,
+               "-bit weights, ", lowest, " to ", highest, " with zero point ", options_.zero_point,
+               ", fit int32 up to ", max_k(options_));
   set_scale(scale);
   pack(codes);
 }
@@ -122,7 +128,7 @@ void PackedMatrix::pack(const Tensor& codes) {
   column_sums_.resize(static_cast<std::size_t>(n_));
   if (group_ != 0) scaled_column_sums_.resize(static_cast<std::size_t>(n_));
   const Tensor whole = codes.contiguous();
-  const std::int32_t lowest = lowest_code(options_), highest = lowest + (1 << options_.bit_width) - 1,
+  const std::int32_t lowest = lowest_code(options_), highest = highest_code(options_),
                      offset = storage_offset(options_);
   const bool binary = options_.bit_width == 1;
   std::vector<int> max_pair(static_cast<std::size_t>(panels));

@@ -43,7 +43,7 @@ KernelShape parse_kernel_shape(const std::string& text) {
                    shape.m * shape.n <= kMostElements,
                "shape is '", text, "', expected at most ", kMostElements,
                " elements in each of its three matrices");
-  const std::int64_t deepest = quant::PackedMatrix::max_k(8);
+  const std::int64_t deepest = quant::PackedMatrix::max_k({});
   NIBBLE_CHECK(shape.k <= deepest, "shape is '", text, "', expected k of at most ", deepest,
                ", beyond which sums of 8-bit products can leave int32");
   return shape;

@@ -193,9 +193,14 @@ Index check(Isa isa, const Case& c, Random& rng) {
   qgemm(a.view(), packed, ToInt32{ints.data(), c.n, bias.data()});
   require_equal(
       sums, [&](Index i) { return Index{ints[size(i)]}; }, c.n);
+  // Without a bias whole tiles may go straight into the result, which nothing else may touch.
+  GuardedBuffer<std::int32_t> bare(size(c.m * c.n));
+  qgemm(a.view(), packed, ToInt32{bare.data(), c.n});
+  require_equal(
+      expected, [&](Index i) { return Index{bare[size(i)]}; }, c.n);
   check_codes(a.view(), packed, bias, sums, c.code_bits != 0 ? c.code_bits : 1 << rng() % 4, rng);
   check_floats(a.view(), packed, expected);
-  return 3 * c.m * c.n;
+  return 4 * c.m * c.n;
 }
 
 const int kBits[] = {1, 2, 4, 8};
@@ -258,35 +263,89 @@ TEST_CASE("codes of one bit are whole bytes however many columns go together", "
         check(isa, {.m = 17, .n = 43, .k = k, .weight_bits = bits, .act_bits = 8, .code_bits = 1}, rng);
 }
 
+// As benchmarks measure it: many panels, of which the last may not be whole, and blocks of rows.
+TEST_CASE("sums to which nothing is added go straight into a wide result", "[tiers]") {
+  Random rng(Catch::rngSeed());
+  for (const Isa isa : product_tiers())
+    for (const Index m : {1, 4, 24, 77})
+      for (const Index n : {128, 150})
+        for (const int bits : kBits)
+          for (const Index k : {36, 50, 400}) check(isa, {m, n, k, bits, 8}, rng);
+}
+
 TEST_CASE("sums reach the bound on k without leaving int32", "[tiers]") {
   Random rng(Catch::rngSeed());
   for (const Isa isa : product_tiers())
-    for (const int bits : kBits) {
-      const Index k = std::min<Index>(PackedMatrix::max_k(bits), 40000);
-      for (const Fill fill : {Fill::lowest, Fill::highest})
-        for (const bool is_signed : {false, true})
-          check(isa, {1, 3, k, bits, 8, false, is_signed, false, true, fill}, rng);
+    for (const int bits : kBits)
+      for (const bool unsigned_weights : {false, true})
+        for (const bool zero_points : {false, true}) {
+          if (bits == 1 && unsigned_weights) continue;
+          PackOptions options{.bit_width = bits, .is_signed = !unsigned_weights};
+          // Among zero points those at the ends of the range allow the smallest k.
+          if (zero_points && bits > 1) options.zero_point = range_of(bits, options.is_signed).lo;
+          const Index k = std::min<Index>(PackedMatrix::max_k(options), 40000);
+          for (const Fill fill : {Fill::lowest, Fill::highest})
+            for (const bool is_signed : {false, true})
+              check(isa, {1, 3, k, bits, 8, unsigned_weights, is_signed, false, zero_points, fill}, rng);
+        }
+}
+
+TEST_CASE("sums and a bias of 2^30 reach the bound on k without leaving int32", "[tiers]") {
+  struct Ends {
+    PackOptions options;
+    std::int32_t weight;  // as far from the zero point as a code can be
+    Index max_k;
+  };
+  const Ends all[] = {{{}, -128, 32896},
+                      {{.is_signed = false}, 255, 16512},
+                      {{.is_signed = false, .zero_point = 255}, 0, 16512},
+                      {{.is_signed = false, .zero_point = 128}, 0, 32896},
+                      {{.zero_point = 127}, -128, 16512},
+                      {{.zero_point = -128}, 127, 16512}};
+  for (const Isa isa : product_tiers())
+    for (const Ends& ends : all) {
+      INFO(name_of(isa) << ": weight " << ends.weight << " zero point " << ends.options.zero_point);
+      const Index k = PackedMatrix::max_k(ends.options);
+      CHECK(k == ends.max_k);
+      const PackedMatrix w(isa, full({5, k}, ends.weight, DType::int32), ends.options);
+      for (const std::int32_t zero_point : {0, 255}) {
+        const std::vector<std::uint8_t> a(size(k), static_cast<std::uint8_t>(255 - zero_point));
+        const Index sum = k * (zero_point == 0 ? 255 : -255) * (ends.weight - ends.options.zero_point);
+        const std::vector<std::int32_t> bias(5, sum > 0 ? 1 << 30 : -(1 << 30));
+        std::vector<std::int32_t> found(5);
+        qgemm({a.data(), 1, k, k, {.zero_point = zero_point}}, w, ToInt32{found.data(), 5, bias.data()});
+        for (const std::int32_t each : found) CHECK(each == sum + bias[0]);
+      }
+      CHECK_THROWS_WITH(PackedMatrix(isa, full({1, k + 1}, ends.weight, DType::int32), ends.options),
+                        Catch::Contains("k is " + std::to_string(k + 1)));
     }
-  CHECK_THROWS_WITH(PackedMatrix(zeros({1, PackedMatrix::max_k(8) + 1}, DType::int8), {}),
-                    Catch::Contains("k is 32897"));
 }
 
 TEST_CASE("weights with scales per group", "[tiers]") {
   Random rng(Catch::rngSeed());
   for (const Isa isa : product_tiers())
     for (const Index group : {32, 64, 128})
-      for (const int bits : kBits)
+      for (const PackOptions& options :
+           {PackOptions{.bit_width = 1}, PackOptions{.bit_width = 2}, PackOptions{.bit_width = 4},
+            PackOptions{.bit_width = 8}, PackOptions{.bit_width = 2, .is_signed = false, .zero_point = 1},
+            PackOptions{.bit_width = 4, .is_signed = false, .zero_point = 9},
+            PackOptions{.bit_width = 8, .is_signed = false, .zero_point = 100},
+            PackOptions{.bit_width = 4, .zero_point = -3}, PackOptions{.bit_width = 8, .zero_point = 50}})
         for (const Index m : {1, 5, 13}) {
+          const int bits = options.bit_width;
           const Index n = between(1, 40, rng), k = between(group + 1, 5 * group, rng),
                       groups = (k + group - 1) / group;
-          INFO(name_of(isa) << ": " << m << 'x' << n << 'x' << k << " w" << bits << " groups of " << group);
-          const Codes w = make_codes(n, k, range_of(bits, true), 0, bits == 1, Fill::random, rng);
+          INFO(name_of(isa) << ": " << m << 'x' << n << 'x' << k << " w" << bits << " groups of " << group
+                            << (options.is_signed ? "" : " unsigned") << " zero point "
+                            << options.zero_point);
+          const Codes w = make_codes(n, k, range_of(bits, options.is_signed), options.zero_point, bits == 1,
+                                     Fill::random, rng);
           const Activations a(
               m, k, {.is_signed = m == 5, .zero_point = static_cast<std::int32_t>(m), .scale = 0.25f},
               Fill::random, rng);
           Tensor scale = empty({n, groups}, DType::float32);
           for (float& s : scale.mutable_values<float>()) s = static_cast<float>(between(1, 100, rng)) / 64;
-          const PackedMatrix packed(isa, to_tensor(w), {.bit_width = bits}, scale);
+          const PackedMatrix packed(isa, to_tensor(w), options, scale);
           REQUIRE(packed.group() >= group);
           std::vector<float> floats(size(m * n));
           qgemm(a.view(), packed, ToFloat{floats.data(), n});

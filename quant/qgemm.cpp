@@ -58,7 +58,8 @@ void check(const ActFormat& f, const PackedMatrix& w, const QGemmOutput& out) {
                "qgemm: weights with scales per group have float results only");
 }
 
-// bias - zero_point * column sum, and the proof that no result leaves int32: the sum is below 2^30 (max_k).
+// bias - zero_point * column sum, and the proof that no result leaves int32: the sum of products of values is
+// below 2^30 (max_k), and so is zero_point * column sum.
 void prepare_additions(std::int32_t zero_point, const PackedMatrix& w, const std::int32_t* bias,
                        std::int32_t* out) {
   for (std::int64_t j = 0; j < w.n(); ++j) {
@@ -227,7 +228,7 @@ class Part {
                     .stride = block_panels_ * lanes_,
                     .i = row_ + tile * tiling_.height,
                     .j = column,
-                    .rows = std::min(tiling_.height, m_ - tile * tiling_.height),
+                    .rows = tiling_.rows_of(tile),
                     .cols = std::min(panels * lanes_, job_.w.n() - column)};
     std::visit([&](const auto& to) { write(job_, to, sums, codes_); }, job_.out);
   }
@@ -240,12 +241,8 @@ class Part {
   }
 
   // Rows of a matrix, evenly spaced and as the kernels want them.
-  bool takes_rows(const std::uint8_t* const* rows, std::int64_t count, std::int64_t tile_rows) const {
-    if (kernels_.takes_rows == nullptr || !kernels_.takes_rows(job_.w.options().bit_width, tiling_.form))
-      return false;
-    if (job_.stored.flip != 0 || tiling_.weight_zero_point != 0 || k_ % 4 != 0 || job_.w.group() != 0)
-      return false;
-    if (count < 2 || count != tile_rows) return false;
+  bool reads_rows(std::int64_t tile, const std::uint8_t* const* rows, std::int64_t count) const {
+    if (job_.stored.flip != 0 || !tiling_.reads_rows(tile)) return false;
     for (std::int64_t i = 2; i < count; ++i)
       if (rows[i] - rows[i - 1] != rows[1] - rows[0]) return false;
     return rows[1] > rows[0];
@@ -254,11 +251,11 @@ class Part {
   void pack_tile(std::int64_t tile, std::int64_t slot) {
     const std::uint8_t* rows[kMaxHeight];
     auto* const scratch = reinterpret_cast<std::uint8_t*>(rows_);
-    const std::int64_t count = std::min(tiling_.height, m_ - tile * tiling_.height);
+    const std::int64_t count = tiling_.rows_of(tile);
     for (std::int64_t i = 0; i < count; ++i)
       rows[i] = job_.rows.row(row_ + tile * tiling_.height + i, scratch + i * k_);
     PackedTile& packed = packed_[slot];
-    if (takes_rows(rows, count, tiling_.height_of(tile))) {
+    if (reads_rows(tile, rows, count)) {
       if (rows[0] == scratch) std::swap(rows_, packed.own);  // they stay until all panels have met them
       packed.a = reinterpret_cast<const std::byte*>(rows[0]);
       packed.stride = size(rows[1] - rows[0]);

@@ -16,7 +16,7 @@ std::int64_t smallest_height(const std::size_t* heights, std::int64_t rows) {
 
 }  // namespace
 
-Tiling::Tiling(const PackedMatrix& w, std::int64_t m, int act_bits) {
+Tiling::Tiling(const PackedMatrix& w, std::int64_t m, int act_bits) : m(m) {
   const QGemmKernels& kernels = w.kernels();
   const std::size_t* const heights =
       kernels.row_counts_for == nullptr ? kernels.row_counts
@@ -35,6 +35,8 @@ Tiling::Tiling(const PackedMatrix& w, std::int64_t m, int act_bits) {
   form =
       kernels.best_form(bits, fits_int16, static_cast<std::size_t>(height), static_cast<std::size_t>(tiles));
   weight_zero_point = form == WeightForm::packed || bits == 8 ? w.stored_zero_point() : 0;
+  can_read_rows = kernels.takes_rows != nullptr && kernels.takes_rows(bits, form) && weight_zero_point == 0 &&
+                  w.k() % 4 == 0 && w.group() == 0;
   const std::int64_t least_rows =
       form == WeightForm::packed ? 1 : static_cast<std::int64_t>(kernels.least_expanded_rows);
   last_height = smallest_height(heights, std::max(least_rows, m - (tiles - 1) * height));

@@ -20,39 +20,45 @@ using quant::WeightForm;
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-// Every row of activations to the form of the kernel, tile by tile.
+// The flip of activations of 8 bits, which are unsigned here.
+std::uint8_t flip_of(const QGemmKernels& kernels, int act_bits) {
+  return static_cast<std::uint8_t>(act_bits == 8 && kernels.signed_activations ? 0x80 : 0);
+}
+
+// Every row of activations to the form of the kernel, tile by tile; whole tiles that qgemm reads as they lie
+// stay there.
 double rows_seconds(const KernelOperands& operands, const PackedMatrix& w, int act_bits, const Tiling& tiling,
                     double budget) {
   const QGemmKernels& kernels = w.kernels();
   const quant::BitsKernels& bits = quant::bits_kernels(w.isa());
-  const std::int64_t m = operands.shape().m, k = operands.shape().k,
-                     stride = operands.activation_stride(act_bits);
+  const std::int64_t k = operands.shape().k, stride = operands.activation_stride(act_bits);
+  const std::uint8_t flip = flip_of(kernels, act_bits);
   const auto packed =
       Storage::allocate(kernels.row_bytes(size(tiling.height), size(k), act_bits, tiling.form));
   const auto bytes = Storage::allocate(size(tiling.height * k));
   std::vector<std::int32_t> init(size(tiling.height));
   std::vector<const std::uint8_t*> rows(size(tiling.height));
   return seconds_per_call(budget, [&] {
-    for (std::int64_t first = 0; first < m; first += tiling.height) {
-      const std::int64_t count = std::min(tiling.height, m - first);
+    for (std::int64_t tile = 0; tile < tiling.tiles; ++tile) {
+      const std::int64_t first = tile * tiling.height, count = tiling.rows_of(tile);
       for (std::int64_t i = 0; i < count; ++i) {
         const std::uint8_t* const row = operands.activations() + (first + i) * stride;
         auto* const scratch = reinterpret_cast<std::uint8_t*>(bytes->data()) + i * k;
         if (act_bits < 8) bits.unpack(row, size(k), act_bits, scratch);
         rows[size(i)] = act_bits < 8 ? scratch : row;
       }
-      kernels.pack_rows(
-          {.rows = rows.data(),
-           .count = size(count),
-           .tile_rows = size(tiling.height),
-           .k = size(k),
-           .act_bits = act_bits,
-           .act_step = 1,
-           .flip = static_cast<std::uint8_t>(act_bits == 8 && kernels.signed_activations ? 0x80 : 0),
-           .form = tiling.form,
-           .group = size(k),
-           .weight_zero_point = tiling.weight_zero_point},
-          packed->data(), init.data());
+      if (flip == 0 && tiling.reads_rows(tile)) continue;
+      kernels.pack_rows({.rows = rows.data(),
+                         .count = size(count),
+                         .tile_rows = size(tiling.height_of(tile)),
+                         .k = size(k),
+                         .act_bits = act_bits,
+                         .act_step = 1,
+                         .flip = flip,
+                         .form = tiling.form,
+                         .group = size(k),
+                         .weight_zero_point = tiling.weight_zero_point},
+                        packed->data(), init.data());
     }
   });
 }
@@ -69,9 +75,9 @@ double expand_seconds(const PackedMatrix& w, const Tiling& tiling, double budget
 }
 
 // The innermost kernel for all tiles and panels of a product, timed on a few panels so shallow that they stay
-// in L1.
+// in L1. With reads_rows they lie as they came, not as pack_rows orders them.
 double kernel_seconds(const PackedMatrix& w, int act_bits, const KernelShape& shape, const Tiling& tiling,
-                      double budget) {
+                      bool reads_rows, double budget) {
   const QGemmKernels& kernels = w.kernels();
   const int bits = w.options().bit_width;
   // Four panels of 16 columns are 24 KiB, less than any L1; planes of bits are deeper in as much.
@@ -105,7 +111,8 @@ double kernel_seconds(const PackedMatrix& w, int act_bits, const KernelShape& sh
                               .group = 0,
                               .group_scale = nullptr,
                               .group_scale_stride = 0,
-                              .sum = nullptr};
+                              .sum = nullptr,
+                              .a_stride = reads_rows ? k : 0};
   const double seconds = seconds_per_call(budget, [&] { kernels.run(tile); });
   return seconds * static_cast<double>(tiling.tiles) * static_cast<double>(panels) /
          static_cast<double>(width) * static_cast<double>(shape.k) / static_cast<double>(k);
@@ -117,8 +124,9 @@ KernelParts measure_parts(const KernelOperands& operands, const PackedMatrix& w,
   const int act_bits = w.options().act_bits;
   const Tiling tiling(w, operands.shape().m, act_bits);
   KernelParts parts{};
+  parts.reads_rows = flip_of(w.kernels(), act_bits) == 0 && tiling.reads_rows(0);
   parts.rows = rows_seconds(operands, w, act_bits, tiling, budget);
-  parts.kernel = kernel_seconds(w, act_bits, operands.shape(), tiling, budget);
+  parts.kernel = kernel_seconds(w, act_bits, operands.shape(), tiling, parts.reads_rows, budget);
   parts.expanded = tiling.form != WeightForm::packed;
   if (parts.expanded) parts.unpack = expand_seconds(w, tiling, budget);
   return parts;

@@ -117,8 +117,8 @@ class Explanation {
     const double more = cell.parts->rows - bytes_.parts->rows;
     if (more > 0.05 * cell.hot.seconds)
       text += fmt::format(
-          "; their zero point needs the sum of every row of activations, signed 8 bits do not: {:.1f} us",
-          us(more));
+          "; their zero point needs the sum of every row of activations, signed 8 bits {}: {:.1f} us",
+          bytes_.parts->reads_rows ? "need none and read rows where they lie" : "do not", us(more));
     sentences_.push_back(text + ".");
   }
 
@@ -127,10 +127,16 @@ class Explanation {
     const KernelParts& parts = *bytes_.parts;
     const double total = bytes_.hot.seconds;
     const double rest = std::max(0.0, total - parts.rows - parts.kernel - parts.unpack);
-    say("- Of the {:.1f} us at 8 bits, {:.1f} ({:.0f} %) bring {} of activations into the kernel's order, "
-        "which n = {} columns share; {:.1f} ({:.0f} %) are the innermost kernel at its speed out of L1; "
+    const std::string rows =
+        parts.reads_rows
+            ? "are for the rows of activations, which the kernel reads where they lie but for what is "
+              "left of a tile"
+            : fmt::format("bring {} of activations into the kernel's order, which n = {} columns share",
+                          rows_text(), report_.shape.n);
+    say("- Of the {:.1f} us at 8 bits, {:.1f} ({:.0f} %) {}; {:.1f} ({:.0f} %) are the innermost kernel at "
+        "its speed out of L1; "
         "{:.1f} ({:.0f} %) are the rest: waiting for memory, results, calls.",
-        us(total), us(parts.rows), 100 * parts.rows / total, rows_text(), report_.shape.n, us(parts.kernel),
+        us(total), us(parts.rows), 100 * parts.rows / total, rows, us(parts.kernel),
         100 * parts.kernel / total, us(rest), 100 * rest / total);
     const std::int64_t lanes = bytes_.lanes, padded = (report_.shape.n + lanes - 1) / lanes * lanes;
     if (padded > report_.shape.n)

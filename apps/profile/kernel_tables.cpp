@@ -114,10 +114,12 @@ void print_limits(const KernelResults& results) {
       "peak, bandw.: share of the peak of such products, of the read bandwidth at such a footprint (hot: "
       "all\n"
       "operands, cold: weights)\n"
-      "parts on one thread: rows = activations to the kernel's order; unpack = weights to operands, a pass "
-      "of "
-      "its\nown or, r, in registers (what the kernel takes longer than with 8 bits); kernel = the innermost "
-      "loop, out of\nL1; w8 = the whole product with weights of 8 bits\n",
+      "parts on one thread: rows = activations to the kernel's order, where it does not read them as they "
+      "lie;\n"
+      "unpack = weights to operands, a pass of its own or, r, in registers (what the kernel takes longer "
+      "than "
+      "with\n"
+      "8 bits); kernel = the innermost loop, out of L1; w8 = the whole product with weights of 8 bits\n",
       results.cold_bytes > 0 ? fmt::format(" ({} are passed through)", bytes_text(results.cold_bytes))
                              : " (not measured)");
 }

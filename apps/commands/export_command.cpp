@@ -43,7 +43,7 @@ void export_to_c(const Options& options, const std::string& name) {
   const quant::CSources sources = quant::export_c(model, name, images, certificate);
   const std::filesystem::path source(options.out);
   std::filesystem::path header = source;
-  write(header.replace_extension(".h"), sources.header);
+  write(header.replace_filename(name + ".h"), sources.header);  // as the source includes it
   write(source, sources.source);
 }
 
@@ -86,10 +86,10 @@ void add_export_command(CLI::App& app) {
       ->type_name("FORMAT")
       ->required()
       ->check(one_of({"c", "onnx"}));
-  command->add_option("--out", options->out, "NAME.c (NAME.h beside it) or NAME.onnx")
+  command->add_option("--out", options->out, "FILE.c (NAME.h beside it) or FILE.onnx")
       ->type_name("PATH")
       ->required();
-  command->add_option("--name", options->name, "Of functions and graph (that of the file)")
+  command->add_option("--name", options->name, "Of functions, header and graph (that of the file)")
       ->type_name("NAME");
   command
       ->add_option("--proof", options->proof, "For c: certificate of 'nibble prove --json', to be put inside")

@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "apps/proof/c_program.h"
 #include "apps/proof/integer_network.h"
 #include "apps/proof/proof.h"
 #include "apps/training/run.h"
@@ -67,6 +69,27 @@ TEST_CASE("a network goes from training to integers and answers the same") {
   for (const char* part :
        {"digit ", "confidence", "pixel (10, 12)", "conv1: channel", "pool2: largest", "linear: output"})
     CHECK(inferred.out.find(part) != std::string::npos);
+}
+
+TEST_CASE("an exported program compiles beside its header, whatever file it is in") {
+  const Lowered lowered;
+  for (const std::string file : {"digits.c", "my-digits.c"}) {
+    INFO(file);
+    const test::TempFolder folder;
+    const Outcome outcome = nibble_program(
+        {"export", lowered.model, "--format", "c", "--out", folder.file(file), "--name", "mnist"});
+    INFO(outcome.out << outcome.err);
+    REQUIRE(outcome.code == 0);
+    CHECK(std::filesystem::exists(folder.file("mnist.h")));
+    CHECK_FALSE(std::filesystem::exists(folder.file("digits.h")));
+    if (!c_compiler_available()) {
+      WARN("not compiled: there is no C compiler");
+      continue;
+    }
+    const std::string compile = "${CC:-cc} -std=c99 -pedantic -Wall -Wextra -Werror -c '" +
+                                folder.file(file) + "' -o '" + folder.file("mnist.o") + "'";
+    CHECK(std::system(compile.c_str()) == 0);
+  }
 }
 
 // The model with one number changed, which is not what the checkpoint says.

@@ -1,6 +1,7 @@
 #include "quant/integer/linear_step.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "tensor/check.h"
 #include "tensor/factory.h"
@@ -25,16 +26,23 @@ Tensor placed(const Tensor& weight, const std::vector<std::int64_t>& column, std
   return to;
 }
 
-bool direct_conv_is_signed(Isa isa) { return direct_conv_kernels(isa).signed_activations; }
+PackedMatrix packed(Isa isa, const IntProduct& layer, const std::vector<std::int64_t>& column,
+                    std::int64_t row_bytes) {
+  const bool has_gaps = static_cast<std::int64_t>(column.size()) < row_bytes;
+  try {
+    return {isa, placed(layer.weight, column, row_bytes), pack_options(layer.weight_bits, has_gaps)};
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument(layer.name + ": " + error.what());
+  }
+}
 
 }  // namespace
 
 LinearStep::LinearStep(Isa isa, const IntProduct& layer, const CodeFormat& input,
                        const std::vector<std::int64_t>& column, std::int64_t row_bytes)
     : layer_(layer),
-      weights_(isa, placed(layer.weight, column, row_bytes),
-               pack_options(layer.weight_bits, static_cast<std::int64_t>(column.size()) < row_bytes)),
-      signed_bytes_(direct_conv_is_signed(isa)),
+      weights_(packed(isa, layer, column, row_bytes)),
+      signed_bytes_(direct_conv_kernels(isa).signed_activations),
       in_(input, signed_bytes_),
       out_(layer.out, signed_bytes_) {
   // Packed products leave 2^30 to their sums.

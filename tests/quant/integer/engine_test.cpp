@@ -66,6 +66,23 @@ TEST_CASE("threads that share an engine agree") {
   REQUIRE(parallel == expected);
 }
 
+TEST_CASE("a linear layer that is too deep for packed products is refused by name") {
+  constexpr std::int64_t kInputs = 33000;  // the sums fit int32, those of 8-bit kernels at worst do not
+  IntModel model;
+  model.input.image = {1, 1, kInputs};
+  model.layers.push_back(IntFlatten{"flatten"});
+  IntProduct linear;
+  linear.name = "fc9";
+  linear.weight = full({1, kInputs}, 1, DType::int8);
+  linear.bias = {0};
+  linear.weight_scale = {1};
+  linear.out.bit_width = 32;
+  model.layers.push_back(linear);
+  REQUIRE_NOTHROW(check(model));
+  for (const Isa isa : supported_isas())
+    REQUIRE_THROWS_WITH(IntEngine(model, isa), Catch::StartsWith("fc9: ") && Catch::Contains("k is "));
+}
+
 TEST_CASE("a warm engine allocates nothing from the system") {
   RandomIntModel random(11);
   const IntModel model = random.model();

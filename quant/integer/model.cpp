@@ -82,6 +82,22 @@ void check_work(const IntLayer& layer, const Shape& input) {
                " integers an image, expected at most ", kMaxReads);
 }
 
+// Where windows move by more than a pixel, or channels are too few to fill words, the engine copies every
+// window of a row (conv_step.h).
+void check_windows(const IntLayer& layer, const Shape& input, const Shape& output) {
+  constexpr std::int64_t kMaxCopied = 4 * kMaxActivations;
+  const auto* product = std::get_if<IntProduct>(&layer);
+  if (product == nullptr || product->is_linear()) return;
+  const ConvOptions& o = product->options;
+  if (o.stride.w == 1 && input[0] >= 3) return;
+  const std::int64_t taps = product->weight.size(3);
+  const double copied = static_cast<double>(input[0]) * static_cast<double>(input[1] + 2 * o.padding.h) *
+                        static_cast<double>(taps) * static_cast<double>(output[2]);
+  NIBBLE_CHECK(copied <= static_cast<double>(kMaxCopied), product->name, ": windows of ", taps,
+               " columns, stride ", o.stride, ", make an image of ", copied, " integers, expected at most ",
+               kMaxCopied);
+}
+
 void check_product(const IntProduct& layer, const CodeFormat& input, bool is_last) {
   NIBBLE_CHECK(input.bit_width <= 8, layer.name, ": its input is sums, not codes");
   check_weights(layer);
@@ -179,7 +195,9 @@ void check(const IntModel& model) {
                  name_of(layer), "\"");
     if (const auto* product = std::get_if<IntProduct>(&layer))
       check_product(*product, format, &layer == &model.layers.back());
-    shape = output_shape(layer, shape);
+    const Shape before = shape;
+    shape = output_shape(layer, before);
+    check_windows(layer, before, shape);
     format = output_format(layer, format);
     NIBBLE_CHECK(shape.numel() > 0 && shape.numel() <= kMaxActivations, name_of(layer), ": output has shape ",
                  shape, ", expected 1 to ", kMaxActivations, " integers");

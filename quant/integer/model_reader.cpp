@@ -137,9 +137,12 @@ class Tensors {
     if (count > 0) std::memcpy(stored.data(), bytes.data(), bytes.size());
     return {stored.begin(), stored.end()};
   }
-  void codes(const std::string& name, int bits, bool is_signed, std::span<std::int16_t> codes) {
-    const auto bytes = take(name, "U8", container_bytes(codes.size(), bits));
+  // Nothing is allocated for codes that the file does not have.
+  std::vector<std::int16_t> codes(const std::string& name, int bits, bool is_signed, std::size_t count) {
+    const auto bytes = take(name, "U8", container_bytes(count, bits));
+    std::vector<std::int16_t> codes(count);
     unpack_codes({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}, bits, is_signed, codes);
+    return codes;
   }
   void finish() const {
     if (taken_ != view_.tensors.size()) fail("a tensor that no layer names");
@@ -191,8 +194,8 @@ IntProduct get_product(Fields& fields, Tensors& tensors, const char* kind) {
   l.options.dilation = fields.size("dilation", 1);
   l.options.groups = fields.integer("groups", 1, kMaxSize, 1);
   l.bias_bits = static_cast<int>(fields.integer("bias_bits", 2, 32));
-  std::vector<std::int16_t> codes(static_cast<std::size_t>(shape.numel()));
-  tensors.codes(l.name + ".weight", container_bits(l.weight_bits), true, codes);
+  const std::vector<std::int16_t> codes = tensors.codes(l.name + ".weight", container_bits(l.weight_bits),
+                                                        true, static_cast<std::size_t>(shape.numel()));
   l.weight = empty(shape, DType::int8);
   std::copy(codes.begin(), codes.end(), l.weight.mutable_data<std::int8_t>());
   const auto channels = static_cast<std::size_t>(shape[0]);
@@ -241,7 +244,9 @@ IntModel get_model(const Json& json, Tensors& tensors) {
   if (in.has("pixel_divisor")) model.input.pixel_divisor = in.number("pixel_divisor");
   in.finish();
   const int bits = container_bits(model.input.format.bit_width);
-  tensors.codes("input.codes", bits, model.input.format.is_signed, model.input.codes);
+  const auto codes =
+      tensors.codes("input.codes", bits, model.input.format.is_signed, model.input.codes.size());
+  std::copy(codes.begin(), codes.end(), model.input.codes.begin());
   const Json& layers = fields.take("layers");
   if (!layers.is_array() || layers.size() > kMaxLayers) fail("layers is not a list of at most 10000");
   for (std::size_t i = 0; i < layers.size(); ++i) model.layers.push_back(get_layer(layers[i], i, tensors));

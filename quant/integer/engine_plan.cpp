@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "quant/kernels/map_bytes.h"
-#include "quant/kernels/reference.h"
+#include "quant/kernels/requantize_formula.h"
 #include "tensor/check.h"
 
 namespace nibble::quant {
@@ -49,8 +49,7 @@ void rescale(const IntProduct& l, std::int32_t* sums, std::int64_t per_channel, 
   const std::int64_t channels = l.out_channels();
   for (std::int64_t i = 0; i < images * channels * per_channel; ++i) {
     const std::int64_t k = i / per_channel % channels;
-    sums[i] = static_cast<std::int32_t>(reference::requantize(sums[i], l.multiplier_of(k), l.shift_of(k),
-                                                              l.out.zero_point, l.out.lo, l.out.hi));
+    sums[i] = requantize(sums[i], l.multiplier_of(k), l.shift_of(k), l.out.zero_point, l.out.lo, l.out.hi);
   }
 }
 

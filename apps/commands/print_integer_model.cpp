@@ -35,10 +35,8 @@ void print_integer_model(const quant::IntModel& model) {
     if (const auto* product = std::get_if<quant::IntProduct>(&layer)) {
       const quant::ProductBounds bounds = quant::bounds_of(*product, format);
       weights = std::to_string(product->weight_bits);
-      proof = fmt::format("{} to {}: {} bits of 32; pairs {} in int16",
-                          *std::min_element(bounds.lo.begin(), bounds.lo.end()),
-                          *std::max_element(bounds.hi.begin(), bounds.hi.end()), bounds.bits(),
-                          bounds.largest_pair <= 32767 ? "fit" : "do not fit");
+      proof = fmt::format("{} to {}: {} bits of 32", *std::min_element(bounds.lo.begin(), bounds.lo.end()),
+                          *std::max_element(bounds.hi.begin(), bounds.hi.end()), bounds.bits());
     }
     format = quant::output_format(layer, format);
     fmt::print("{:12} {:>7} {:>6}  {:14} {}\n", quant::name_of(layer), weights, text_of(format),

@@ -18,7 +18,6 @@ Json json_of(const LayerProof& layer) {
   json["sums"] = {{"least", layer.least_sum}, {"largest", layer.largest_sum}};
   json["worst_sums"] = {{"least", layer.bounds->lo}, {"largest", layer.bounds->hi}};
   json["bits"] = layer.bounds->bits();
-  json["pairs_fit_int16"] = layer.bounds->largest_pair <= 32767;
   return json;
 }
 

@@ -20,20 +20,17 @@ ProductBounds bounds_of(const IntProduct& layer, const CodeFormat& input) {
   const std::int64_t per_channel = weight.numel() / std::max<std::int64_t>(1, weight.size(0));
   const std::int8_t* w = weight.data<std::int8_t>();
   ProductBounds bounds;
-  std::int64_t largest_weight = 0;
   for (std::size_t k = 0; k < layer.bias.size(); ++k) {
     std::int64_t least = layer.bias[k], most = layer.bias[k], sum = std::llabs(layer.bias[k]);
     for (std::int64_t i = 0; i < per_channel; ++i, ++w) {
       least += std::min({lo * *w, hi * *w, std::int64_t{0}});
       most += std::max({lo * *w, hi * *w, std::int64_t{0}});
       sum += magnitude * std::abs(*w);
-      largest_weight = std::max<std::int64_t>(largest_weight, std::abs(*w));
     }
     bounds.lo.push_back(least);
     bounds.hi.push_back(most);
     bounds.largest = std::max(bounds.largest, sum);
   }
-  bounds.largest_pair = 2 * magnitude * largest_weight;
   return bounds;
 }
 

@@ -14,9 +14,6 @@ struct ProductBounds {
   // Of any partial sum of products, in any order, over all channels: sum of |(code - zero_point) * weight| +
   // |bias|.
   std::int64_t largest = 0;
-  // The largest |x0 w0 + x1 w1| of two products, whatever neighbours they are: in int16 (32,767),
-  // instructions that add pairs of products in 16 bits are exact.
-  std::int64_t largest_pair = 0;
 
   int bits() const;  // of the smallest two's complement integer that holds `largest` and -largest
 };

@@ -24,8 +24,8 @@ struct DirectConvTile {
   const std::int32_t* init;  // [4]
   std::int32_t* acc;         // [4] rows, acc_stride apart; whole vectors are written
   std::size_t acc_stride;
-  // How many words of products may be added in int16, in pairs, without leaving it: proved from weights and
-  // codes (bounds.h). 0: exact instructions only.
+  // How many words of products may be added in int16, in pairs, without leaving it: proved from the widths
+  // of weights and codes (conv_step.cpp). 0: exact instructions only.
   std::size_t pairs_depth;
 };
 

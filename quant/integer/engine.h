@@ -23,7 +23,9 @@ class IntEngine {
   ~IntEngine();
   IntEngine(IntEngine&&) noexcept;
 
-  // Everything a caller needs besides pixels and logits. Running in one allocates nothing from the system.
+  // Everything a caller needs besides pixels and logits. Scratch of linear layers comes from Storage's pool,
+  // which once warm asks the system for nothing; its handles, and a band of words where a convolution's codes
+  // are the logits, are from the heap.
   class Arena {
     friend class IntEngine;
     std::shared_ptr<Storage> memory;

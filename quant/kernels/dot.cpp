@@ -16,7 +16,7 @@
 //
 // Instructions per 64 multiply-adds and row with AVX-512 VNNI: 1 dot, 1 broadcast load; per 64 weights,
 // shared by the rows of a tile: 8 bits 1 load; 4 bits 1/2 load, 3/2 shift and mask; 2 bits 1/4 and 7/4; 1 bit
-// 1/8 and 16/8.
+// 1/8 and 15/8.
 
 #include <utility>
 

@@ -8,7 +8,7 @@
 // The integer matrix product, one register tile at a time: acc[i, j] = sum over p < k of a[i, p] * w[j, p].
 //
 // Weights stand in panels: as many columns j as a vector has int32 lanes, the whole depth k of one panel
-// after the other. What a panel looks like is a family's own affair (drawn in dot4.h and bitserial.cpp); all
+// after the other. What a panel looks like is a family's own affair (drawn in dot.cpp and bitserial.cpp); all
 // families have this table, and the engine above them (quant/qgemm.cpp) knows no difference.
 //
 // Everything is in stored numbers: weights as w + zero_point of their storage (see PackedMatrix), activations

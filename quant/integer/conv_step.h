@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 #include "quant/integer/model.h"
@@ -43,14 +42,12 @@ class ConvStep {
            bool pool2);
 
   const IntProduct& layer() const { return layer_; }
-  std::int64_t out_height() const { return out_height_; }  // before pooling
-  std::int64_t out_width() const { return out_width_; }
   bool pool2() const { return pool2_; }
   std::size_t scratch_bytes() const;
 
   // Codes as words at `out`, from its first pixel. Layers without requantization have sums only.
   void run(const void* input, std::byte* scratch, std::uint32_t* out, const PlaneLayout& layout) const;
-  // The sums, with bias, and the codes, not pooled, as int32 [K][out_height][out_width]; nullptr: not wanted.
+  // The sums, with bias, and the codes, not pooled, as int32 [K, height, width] of the output; nullptr: not wanted.
   void run_unfused(const void* input, std::byte* scratch, std::int32_t* sums, std::int32_t* codes) const;
 
  private:
@@ -74,7 +71,7 @@ class ConvStep {
   StoredCodes in_;
   StoredCodes out_;
   bool pool2_;
-  std::int64_t out_height_, out_width_;
+  std::int64_t out_height_, out_width_;  // before pooling
   Input input_;
   std::int64_t taps_ = 0;          // words that are built of each row of a plane; 0: none
   std::int64_t row_step_, pitch_;  // words from one output row to the next in the input; columns of the sums

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <sstream>
 
+#include "quant/integer/container.h"
 #include "quant/integer/export_c_arena.h"
 #include "quant/integer/export_c_text.h"
 #include "tensor/check.h"
@@ -30,20 +31,6 @@ std::int64_t index_size(const std::string& layer, const char* what, std::int64_t
   NIBBLE_CHECK(value < std::int64_t{1} << 28, "export_c: ", layer, ": ", what, " is ", value,
                ", expected less than 2^28");
   return value;
-}
-
-int container_bits(int bits) { return bits == 1 ? 1 : bits == 2 ? 2 : bits <= 4 ? 4 : 8; }
-
-std::vector<unsigned> packed_weights(const IntProduct& layer) {
-  const Tensor dense = layer.weight.contiguous();
-  const auto weights = dense.values<std::int8_t>();
-  const auto bits = static_cast<std::size_t>(container_bits(layer.weight_bits));
-  std::vector<unsigned> bytes((weights.size() * bits + 7) / 8);
-  for (std::size_t i = 0; i < weights.size(); ++i) {
-    const unsigned code = bits == 1 ? weights[i] > 0 : static_cast<unsigned>(weights[i]) & ((1u << bits) - 1);
-    bytes[i * bits / 8] |= code << (i * bits % 8);
-  }
-  return bytes;
 }
 
 std::string window(const std::string& layer, const Shape& in, const Shape& out, Size2 kernel, Size2 stride,
@@ -209,7 +196,8 @@ void CWriter::product(std::ostream& out, std::size_t i, const IntProduct& l,
 void CWriter::layer(std::ostream& out, std::size_t i, const IntProduct& l) const {
   const std::string name = "layer" + std::to_string(i);
   index_size(l.name, "its number of weights", l.weight.numel());
-  c_text::write_array(out, "uint8_t " + name + "_weight", packed_weights(l));
+  c_text::write_array(out, "uint8_t " + name + "_weight",
+                      pack_codes(l.weight.contiguous().values<std::int8_t>(), container_bits(l.weight_bits)));
   c_text::write_array(out, "int32_t " + name + "_bias", l.bias);
   if (l.is_requantized()) {
     std::vector<std::int32_t> multiplier = l.multiplier, shift = l.shift;

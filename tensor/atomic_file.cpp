@@ -1,12 +1,12 @@
 #include "tensor/atomic_file.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
-#include <cstdlib>
+#include <cstdint>
 #include <string>
 #include <system_error>
 
@@ -45,20 +45,27 @@ void write_all(int fd, std::span<const std::byte> bytes, const std::filesystem::
   }
 }
 
+// A new file beside `path`, whose name goes to `name`. Unlike mkstemp's it has the mode that the umask leaves
+// any new file; the umask itself cannot be read without changing it under the feet of other threads.
+int create_beside(const std::filesystem::path& path, std::string& name) {
+  static std::atomic<std::uint64_t> next{0};
+  for (;;) {
+    name = path.string() + "." + std::to_string(::getpid()) + "." + std::to_string(next++);
+    const int fd = ::open(name.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
+    if (fd >= 0 || errno != EEXIST) return fd;  // a killed process of the same id may have left its file
+  }
+}
+
 }  // namespace
 
 void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes) {
   const std::filesystem::path directory = path.has_parent_path() ? path.parent_path() : ".";
-  std::string temporary = path.string() + ".XXXXXX";
-  FileDescriptor file(::mkstemp(temporary.data()));
+  std::string temporary;
+  FileDescriptor file(create_beside(path, temporary));
   if (file.get() < 0) fail("cannot write", path);
   try {
     write_all(file.get(), bytes, path);
-    // mkstemp makes the file private; give it what the umask leaves, as any new file.
-    const mode_t mask = ::umask(0);
-    ::umask(mask);
-    if (::fchmod(file.get(), 0666 & ~mask) != 0 || ::fsync(file.get()) != 0 || file.close() != 0)
-      fail("cannot write", path);
+    if (::fsync(file.get()) != 0 || file.close() != 0) fail("cannot write", path);
     if (::rename(temporary.c_str(), path.c_str()) != 0) fail("cannot write", path);
   } catch (...) {
     ::unlink(temporary.c_str());
@@ -66,7 +73,7 @@ void write_file_atomically(const std::filesystem::path& path, std::span<const st
   }
   // The rename itself must survive a power failure too; a directory that cannot be synced is no reason to
   // fail.
-  const FileDescriptor parent(::open(directory.c_str(), O_RDONLY | O_DIRECTORY));
+  const FileDescriptor parent(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (parent.get() >= 0) ::fsync(parent.get());
 }
 

@@ -1,6 +1,12 @@
 #include "tensor/safetensors.h"
 
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
 #include <cstring>
+#include <thread>
 
 #include "tensor/atomic_file.h"
 #include "tensor/factory.h"
@@ -8,6 +14,18 @@
 #include "tests/support/catch.h"
 
 using namespace nibble;
+
+namespace {
+
+std::atomic<int> umask_calls{0};
+
+}  // namespace
+
+// In place of libc's: to read the umask is to change it for all threads, which no library may do.
+extern "C" mode_t umask(mode_t mask) noexcept {
+  ++umask_calls;
+  return static_cast<mode_t>(::syscall(SYS_umask, mask));
+}
 
 namespace {
 
@@ -121,4 +139,54 @@ TEST_CASE("atomic_file: a failed write keeps the old contents and leaves nothing
   CHECK(entries == 2);
   CHECK_THROWS_WITH(load_safetensors(scratch() / "none"), Catch::Contains("none"));
   CHECK_THROWS_WITH(load_safetensors(path), Catch::Contains(path.string()) && Catch::Contains("at byte 0"));
+}
+
+TEST_CASE("atomic_file: permissions follow the umask, which saving leaves alone") {
+  const auto folder = scratch() / "modes";
+  std::filesystem::create_directory(folder);
+  const std::string text = "text";
+  const auto bytes = std::as_bytes(std::span(text));
+  const auto mode_of = [](const std::filesystem::path& path) {
+    return static_cast<unsigned>(std::filesystem::status(path).permissions());
+  };
+  const mode_t before = ::umask(0027);
+  const int calls = umask_calls;
+  {
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; ++i)
+      threads.emplace_back([&, i] {
+        for (int j = 0; j < 10; ++j) write_file_atomically(folder / std::to_string(i * 10 + j), bytes);
+      });
+    for (std::thread& thread : threads) thread.join();
+  }
+  CHECK(umask_calls == calls);
+  const mode_t after = ::umask(before);
+  CHECK(after == 0027u);
+  int entries = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    CHECK(mode_of(entry.path()) == 0640u);
+    ++entries;
+  }
+  CHECK(entries == 40);
+}
+
+TEST_CASE("atomic_file: a target that exists is replaced, a link to it as well") {
+  const auto folder = scratch() / "links";
+  std::filesystem::create_directory(folder);
+  const std::string old = "old", fresh = "fresh";
+  write_file_atomically(folder / "target", std::as_bytes(std::span(old)));
+  std::filesystem::permissions(folder / "target", std::filesystem::perms::owner_read);
+  std::filesystem::create_symlink("target", folder / "link");
+  write_file_atomically(folder / "link", std::as_bytes(std::span(fresh)));
+  CHECK(!std::filesystem::is_symlink(folder / "link"));
+  CHECK(read_file(folder / "link").size() == 5);
+  CHECK(read_file(folder / "target").size() == 3);
+
+  const mode_t before = ::umask(0022);
+  write_file_atomically(folder / "target", std::as_bytes(std::span(fresh)));
+  ::umask(before);
+  CHECK(read_file(folder / "target").size() == 5);
+  CHECK(static_cast<unsigned>(std::filesystem::status(folder / "target").permissions()) == 0644u);
+  CHECK(std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator()) ==
+        2);
 }

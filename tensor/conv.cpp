@@ -316,7 +316,10 @@ Tensor conv2d_backward_input(const Tensor& grad_out, const Tensor& weight, const
   if (grad_out.dtype() == DType::float32) {
     const Tensor grad = as_operand(grad_out);
     Tensor grad_x = empty_result(x_shape);
-    backward_input_direct(grad, weight, grad_x, options);
+    if (weight.numel() == 0)
+      grad_x.fill(0);
+    else
+      backward_input_direct(grad, weight, grad_x, options);
     return grad_x;
   }
   Tensor grad_x = zeros(x_shape, DType::float64);
@@ -338,7 +341,7 @@ Tensor conv2d_backward_weight(const Tensor& grad_out, const Tensor& input, const
   NIBBLE_CHECK(grad_out.shape() == shape, "conv2d_backward_weight: gradient has shape ", grad_out.shape(),
                ", expected ", shape);
   Tensor grad_weight = zeros(weight_shape, input.dtype());
-  if (grad_out.numel() == 0) return grad_weight;
+  if (grad_out.numel() == 0 || grad_weight.numel() == 0) return grad_weight;
   if (input.dtype() == DType::float32) {
     const Tensor x = as_batch_innermost(input);
     const Tensor grad = as_batch_innermost(grad_out);

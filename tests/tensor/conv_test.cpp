@@ -63,6 +63,27 @@ TEST_CASE("conv2d from or to one channel, depthwise") {
         }
 }
 
+TEST_CASE("conv2d from or to no channels at all") {
+  Rng rng(4);
+  for (const DType dtype : {DType::float32, DType::float64})
+    for (const std::int64_t images : {0, 1, 8, 17}) {
+      INFO(dtype << ", " << images << " images");
+      const ConvOptions o{.padding = 1};
+      const Shape x_shape{images, 0, 5, 4}, w_shape{3, 0, 3, 3}, y_shape{images, 3, 5, 4};
+      const Tensor x = zeros(x_shape, dtype), w = zeros(w_shape, dtype), b = random({3}, rng).to(dtype);
+      const Tensor g = random(y_shape, rng).to(dtype);
+      CHECK(test::same_elements(conv2d(x, w, {}, o), zeros(y_shape)));
+      CHECK(test::same_elements(conv2d(x, w, b, o), b.reshape({3, 1, 1}).broadcast_to(y_shape)));
+      CHECK(conv2d_backward_input(g, w, x_shape, o).shape() == x_shape);
+      CHECK(conv2d_backward_weight(g, x, w_shape, o).shape() == w_shape);
+      // The other way round: 3 channels to none.
+      const Shape to_none{0, 3, 3, 3};
+      CHECK(conv2d(g, zeros(to_none, dtype), {}, o).shape() == x_shape);
+      CHECK(test::same_elements(conv2d_backward_input(x, zeros(to_none, dtype), y_shape, o), zeros(y_shape)));
+      CHECK(conv2d_backward_weight(x, g, to_none, o).shape() == to_none);
+    }
+}
+
 TEST_CASE("conv2d: same bits for any number of threads") {
   Rng rng(2);
   const Tensor x = random({33, 8, 14, 14}, rng), w = random({16, 8, 3, 3}, rng),

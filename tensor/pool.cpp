@@ -1,10 +1,10 @@
 #include "tensor/pool.h"
 
-#include <cmath>
 #include <limits>
 
 #include "tensor/factory.h"
 #include "tensor/kernels/pool.h"
+#include "tensor/layout.h"
 #include "tensor/loop.h"
 
 namespace nibble {
@@ -179,8 +179,10 @@ Tensor max_pool2d_backward(const Tensor& grad_out, const Tensor& indices, const 
                            const PoolOptions& options) {
   check_dtype("max_pool2d_backward", grad_out);
   const Window p = check("max_pool2d_backward", x_shape, kernel, options);
-  NIBBLE_CHECK(grad_out.shape() == p.shape && indices.shape() == p.shape,
-               "max_pool2d_backward: gradient has shape ", grad_out.shape(), ", expected ", p.shape);
+  NIBBLE_CHECK(grad_out.shape() == p.shape, "max_pool2d_backward: gradient has shape ", grad_out.shape(),
+               ", expected ", p.shape);
+  NIBBLE_CHECK(indices.shape() == p.shape, "max_pool2d_backward: indices have shape ", indices.shape(),
+               ", expected ", p.shape);
   Tensor grad_x = empty_in_order_of(indices, x_shape, grad_out.dtype());
   if (grad_x.numel() == 0) return grad_x;
   const bool disjoint = p.stride.h >= p.kernel.h && p.stride.w >= p.kernel.w && p.dilation == Size2(1);
@@ -190,12 +192,13 @@ Tensor max_pool2d_backward(const Tensor& grad_out, const Tensor& indices, const 
   if (!direct || !covers) grad_x.fill(0);
   if (grad_out.numel() == 0) return grad_x;
   if (direct) {
-    Tensor grad = grad_out;
-    if (grad.strides() != indices.strides()) {
-      grad = empty_in_order_of(indices, p.shape, DType::float32);
+    // The kernels read both with the same strides, of which the innermost is 1.
+    Tensor grad = grad_out, codes = indices;
+    if (grad.strides() != codes.strides() || codes.strides()[innermost(grad_x)] != 1) {
+      grad = empty_in_order_of(grad_x, p.shape, DType::float32);
       grad.copy_from(grad_out);
+      codes = with_strides(indices, grad.strides());
     }
-    const Tensor codes = indices;
     const DirectPool pool = direct_pool(grad_x, grad, p, options.relu);
     float* const out = grad_x.mutable_data<float>();
     const int outer = 1 - innermost(grad_x);

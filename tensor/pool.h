@@ -18,15 +18,18 @@ struct PoolOptions {
 Shape pool2d_shape(const char* op, const Shape& x, Size2 kernel, const PoolOptions& options = {});
 
 struct MaxPoolResult {
-  Tensor values;   // [N, C, OH, OW]
-  Tensor indices;  // int32: position h*W + w of the chosen element in its plane; with relu -1 if none is positive
+  Tensor values;  // [N, C, OH, OW]
+  // int32: position h*W + w of the chosen element in its plane; -1 where a dilated window holds no element
+  // (its value is minus infinity, with relu 0) and with relu where none is positive.
+  Tensor indices;
 };
 
 // Padding counts as minus infinity; of equal elements the first in row-major order of the window wins; NaN
 // wins. Semantics, sizes and checks as PyTorch's max_pool2d. With relu, values and gradients are those of
 // pooling the rectified input.
 MaxPoolResult max_pool2d(const Tensor& x, Size2 kernel, const PoolOptions& options = {});
-// Adds grad_out to the chosen positions of a zero tensor of shape x_shape; overlapping windows add up.
+// Adds grad_out to the chosen positions of a zero tensor of shape x_shape, nothing where the index is -1;
+// overlapping windows add up. Throws when grad_out or indices do not have the shape of the result.
 Tensor max_pool2d_backward(const Tensor& grad_out, const Tensor& indices, const Shape& x_shape, Size2 kernel,
                            const PoolOptions& options = {});
 

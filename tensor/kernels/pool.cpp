@@ -68,7 +68,7 @@ void max_pool_windows(DirectPool p, const float* x, float* y, std::int32_t* indi
   for_each_output(
       p, [&](Index row, Index column, Index i, auto whole, Index n) __attribute__((always_inline)) {
         // The position rides along as a float, which is exact below 2^24 (the caller sees to that).
-        VecF best(-kInfinity), position(0.0f);
+        VecF best(-kInfinity), position(-1.0f);
         bool first = true;
         for_each_tap<Fixed>(
             p, row, column, [&](Index ty, Index tx) __attribute__((always_inline)) {

@@ -15,7 +15,8 @@ struct DirectPool {
   std::ptrdiff_t r, s;  // window
   std::ptrdiff_t stride_h, stride_w, padding_h, padding_w, dilation_h, dilation_w;
   std::ptrdiff_t x_h, x_w, y_h, y_w;  // strides; `indices` has those of y
-  bool relu;                          // y = max(x, 0) pooled; a window without positive values has index -1
+  bool relu;                          // y = max(x, 0) pooled; a window without positive values has index -1,
+                                      // as has, with or without relu, one whose taps all lie outside
   std::ptrdiff_t first_row, end_row;  // of y: those to be done
 };
 

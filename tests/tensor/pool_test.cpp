@@ -82,7 +82,62 @@ TEST_CASE("max_pool2d: NaN wins, minus infinity is a value like any other") {
   }
 }
 
+TEST_CASE("max_pool2d: a window whose taps all lie in the padding chooses nothing") {
+  for (const bool relu : {false, true})
+    for (const std::int64_t images : {1, 8, 17}) {
+      const PoolOptions o{.padding = {0, 1}, .dilation = {1, 2}, .relu = relu};
+      const Tensor x = full({images, 1, 1, 1}, 3);
+      const auto result = max_pool2d(x, {1, 2}, o), expected = max_pool2d(x.to(DType::float64), {1, 2}, o);
+      CHECK(test::same_elements(result.indices, full({images, 1, 1, 1}, -1)));
+      CHECK(test::same_elements(result.indices, expected.indices));
+      CHECK(test::same_elements(result.values, expected.values));
+      CHECK(result.values.select(0, 0).item() == (relu ? 0 : -std::numeric_limits<double>::infinity()));
+      CHECK(test::same_elements(
+          max_pool2d_backward(ones(result.values.shape()), result.indices, x.shape(), {1, 2}, o),
+          zeros(x.shape())));
+    }
+}
+
+TEST_CASE("max_pool2d_backward: gradient and indices may lie in any order, with gaps or without") {
+  Rng rng(5);
+  // The same elements with dimension order[3] innermost, in a block one element larger each way.
+  const auto laid_out = [](const Tensor& x, const Shape& order, bool gaps) {
+    Shape sizes = order, back = order;
+    for (int i = 0; i < 4; ++i) {
+      sizes[i] = x.shape()[static_cast<int>(order[i])] + (gaps ? 1 : 0);
+      back[static_cast<int>(order[i])] = i;
+    }
+    Tensor view = zeros(sizes, x.dtype()).permute(back);
+    for (int i = 0; i < 4; ++i) view = view.narrow(i, 0, x.shape()[i]);
+    view.copy_from(x);
+    return view;
+  };
+  const std::vector<Shape> orders{{0, 1, 2, 3}, {1, 2, 3, 0}, {3, 1, 2, 0}, {0, 2, 3, 1}, {2, 0, 3, 1}};
+  for (const Shape& shape : {Shape{17, 5, 6, 8}, Shape{8, 1, 2, 2}, Shape{1, 4, 4, 6}}) {
+    const Tensor x = uniform(shape, -1, 1, rng);
+    const auto result = max_pool2d(x, 2);
+    const Tensor grad = uniform(result.values.shape(), -1, 1, rng);
+    const Tensor expected = max_pool2d_backward(grad.to(DType::float64), result.indices, shape, 2);
+    for (const Shape& grad_order : orders)
+      for (const Shape& index_order : orders)
+        for (const int gaps : {0, 1, 2, 3}) {
+          INFO(shape << " gradient in order " << grad_order << ", indices in " << index_order << ", gaps "
+                     << gaps);
+          CHECK(test::same_elements(
+              max_pool2d_backward(laid_out(grad, grad_order, (gaps & 1) != 0),
+                                  laid_out(result.indices, index_order, (gaps & 2) != 0), shape, 2),
+              expected));
+        }
+  }
+}
+
 TEST_CASE("pooling: what does not fit is named") {
+  CHECK_THROWS_WITH(
+      max_pool2d_backward(zeros({1, 1, 2, 2}), zeros({1, 1, 2, 1}, DType::int32), {1, 1, 4, 4}, 2),
+      "max_pool2d_backward: indices have shape [1, 1, 2, 1], expected [1, 1, 2, 2]");
+  CHECK_THROWS_WITH(
+      max_pool2d_backward(zeros({1, 1, 2, 1}), zeros({1, 1, 2, 2}, DType::int32), {1, 1, 4, 4}, 2),
+      "max_pool2d_backward: gradient has shape [1, 1, 2, 1], expected [1, 1, 2, 2]");
   CHECK_THROWS_WITH(max_pool2d(zeros({1, 1, 2, 2}), 3), Catch::Contains("window 3x3"));
   CHECK_THROWS_WITH(max_pool2d(zeros({1, 1, 4, 4}), 2, {.padding = 2}), Catch::Contains("padding 2x2"));
   CHECK_THROWS(avg_pool2d(zeros({1, 4, 4}), 2));

@@ -55,7 +55,8 @@ std::uint64_t Rng::below(std::uint64_t bound) {
   // Rejects the incomplete last copy of [0, bound) among the 2^64 values.
   const std::uint64_t reject = (0 - bound) % bound;
   for (;;) {
-    const std::uint64_t value = (std::uint64_t{next_u32()} << 32) | next_u32();
+    const std::uint64_t high = next_u32();  // apart from the low one: operands have no order
+    const std::uint64_t value = (high << 32) | next_u32();
     if (value >= reject) return value % bound;
   }
 }

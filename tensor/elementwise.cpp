@@ -16,10 +16,10 @@ bool steps_fit(std::int64_t row, std::int64_t step, bool zero_too) {
   return row == 1 || step == 1 || (zero_too && step == 0);
 }
 
-bool is_broadcast(const Tensor& x) {
-  for (int i = 0; i < x.rank(); ++i)
-    if (x.strides()[i] == 0 && x.shape()[i] > 1) return true;
-  return false;
+// For operations whose results the integers do not have.
+void check_floating_point(const char* name, const Tensor& x) {
+  NIBBLE_CHECK(!x.defined() || is_floating_point(x.dtype()), name, ": dtype ", x.dtype(),
+               ", expected float32 or float64");
 }
 
 template <class Op>
@@ -45,6 +45,12 @@ Tensor unary(const char* name, ElementwiseKernels::Unary kernel, const Tensor& x
     });
   });
   return out;
+}
+
+template <class Op>
+Tensor floating_unary(const char* name, ElementwiseKernels::Unary kernel, const Tensor& x) {
+  check_floating_point(name, x);
+  return unary<Op>(name, kernel, x);
 }
 
 // out = a op b, all of one shape; the elements of a row of out lie back to back.
@@ -105,7 +111,7 @@ Tensor mul(const Tensor& a, const Tensor& b) {
   return binary<reference::Mul>("mul", elementwise_kernels().mul, a, b);
 }
 Tensor div(const Tensor& a, const Tensor& b) {
-  NIBBLE_CHECK(is_floating_point(a.dtype()), "div: dtype ", a.dtype(), ", expected float32 or float64");
+  check_floating_point("div", a);
   return binary<reference::Div>("div", elementwise_kernels().div, a, b);
 }
 Tensor maximum(const Tensor& a, const Tensor& b) {
@@ -130,14 +136,18 @@ Tensor relu_backward(const Tensor& grad, const Tensor& x) {
 Tensor neg(const Tensor& x) { return unary<reference::Neg>("neg", elementwise_kernels().neg, x); }
 Tensor abs(const Tensor& x) { return unary<reference::Abs>("abs", elementwise_kernels().abs, x); }
 Tensor sign(const Tensor& x) { return unary<reference::Sign>("sign", elementwise_kernels().sign, x); }
-Tensor sqrt(const Tensor& x) { return unary<reference::Sqrt>("sqrt", elementwise_kernels().sqrt, x); }
-Tensor exp(const Tensor& x) { return unary<reference::Exp>("exp", elementwise_kernels().exp, x); }
-Tensor log(const Tensor& x) { return unary<reference::Log>("log", elementwise_kernels().log, x); }
+Tensor sqrt(const Tensor& x) {
+  return floating_unary<reference::Sqrt>("sqrt", elementwise_kernels().sqrt, x);
+}
+Tensor exp(const Tensor& x) { return floating_unary<reference::Exp>("exp", elementwise_kernels().exp, x); }
+Tensor log(const Tensor& x) { return floating_unary<reference::Log>("log", elementwise_kernels().log, x); }
 Tensor relu(const Tensor& x) { return unary<reference::Relu>("relu", elementwise_kernels().relu, x); }
 Tensor sigmoid(const Tensor& x) {
-  return unary<reference::Sigmoid>("sigmoid", elementwise_kernels().sigmoid, x);
+  return floating_unary<reference::Sigmoid>("sigmoid", elementwise_kernels().sigmoid, x);
 }
-Tensor tanh(const Tensor& x) { return unary<reference::Tanh>("tanh", elementwise_kernels().tanh, x); }
+Tensor tanh(const Tensor& x) {
+  return floating_unary<reference::Tanh>("tanh", elementwise_kernels().tanh, x);
+}
 Tensor round(const Tensor& x) { return unary<reference::Round>("round", elementwise_kernels().round, x); }
 
 void add_in_place(Tensor& accumulator, const Tensor& x) {

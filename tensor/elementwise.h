@@ -6,7 +6,8 @@ namespace nibble {
 
 // Elementwise operations. Both operands have one dtype (else std::invalid_argument) and broadcast by NumPy's
 // rule. The result is dense and keeps the memory layout of the operands where they share one. float32 runs on
-// the kernels of the active tier, every other dtype on the scalar reference.
+// the kernels of the active tier, every other dtype on the scalar reference; div, sqrt, exp, log, sigmoid and
+// tanh take float32 and float64 only.
 
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor sub(const Tensor& a, const Tensor& b);
@@ -31,10 +32,10 @@ Tensor sigmoid(const Tensor& x);
 Tensor tanh(const Tensor& x);
 Tensor round(const Tensor& x);  // half to even
 
-// grad where x > 0, else 0: the gradient at 0 (and -0) is 0, as PyTorch's.
+// 0 where x <= 0, else grad (where x is NaN as well): the gradient at 0 (and -0) is 0, as PyTorch's.
 Tensor relu_backward(const Tensor& grad, const Tensor& x);
 
-// accumulator += x, in place; x broadcasts to the accumulator's shape.
+// accumulator += x, in place; x broadcasts to the accumulator's shape, the accumulator is no broadcast view.
 void add_in_place(Tensor& accumulator, const Tensor& x);
 
 inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }

@@ -8,6 +8,12 @@
 
 namespace nibble {
 
+bool is_broadcast(const Tensor& x) {
+  for (int i = 0; i < x.rank(); ++i)
+    if (x.strides()[i] == 0 && x.shape()[i] > 1) return true;
+  return false;
+}
+
 Strides dense_strides_like(const Tensor& x) {
   const Shape& shape = x.shape();
   std::array<int, Shape::kMaxRank> order{};  // outermost first

@@ -6,6 +6,7 @@
 
 #include "tensor/factory.h"
 #include "tensor/kernels/transpose.h"
+#include "tensor/layout.h"
 #include "tensor/loop.h"
 
 namespace nibble {
@@ -206,6 +207,8 @@ void copy_transposed(const Loop<2>& loop, const float* in, float* out) {
 void Tensor::copy_from(const Tensor& source) {
   NIBBLE_CHECK(defined() && source.defined(), "copy_from: undefined tensor");
   if (numel_ == 0 && source.broadcast_to(shape_).numel() == 0) return;
+  NIBBLE_CHECK(!is_broadcast(*this), "copy_from: the target is a broadcast view of shape ", shape_,
+               ", strides ", strides_, "; expected elements of its own");
   const Tensor from = source.storage_ == storage_ ? source.clone() : source;
   const auto loop = make_loop<2>(shape_, {strides_, from.broadcast_to(shape_).strides()});
   if (dtype_ == DType::float32 && from.dtype() == DType::float32 && is_transposition(loop))
@@ -231,6 +234,9 @@ void Tensor::copy_from(const Tensor& source) {
 }
 
 void Tensor::fill(double value) {
+  NIBBLE_CHECK(defined(), "fill: undefined tensor");
+  NIBBLE_CHECK(!is_broadcast(*this), "fill: the target is a broadcast view of shape ", shape_, ", strides ",
+               strides_, "; expected elements of its own");
   const auto loop = make_loop<1>(shape_, {strides_});
   visit(dtype_, [&](auto type) {
     using T = decltype(type);

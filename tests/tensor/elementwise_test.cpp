@@ -123,3 +123,18 @@ TEST_CASE("operands of different or unsuitable dtypes are refused") {
   CHECK_THROWS_AS(div(ones({2}, DType::int32), ones({2}, DType::int32)), std::invalid_argument);
   CHECK_THROWS_AS(relu(Tensor{}), std::invalid_argument);
 }
+
+TEST_CASE("what leaves the integers is refused for them") {
+  const Tensor x = arange(3, DType::int32);
+  using Unary = Tensor (*)(const Tensor&);
+  const std::pair<const char*, Unary> operations[] = {
+      {"sqrt", sqrt}, {"exp", exp}, {"log", log}, {"sigmoid", sigmoid}, {"tanh", tanh}};
+  for (const auto& [name, op] : operations) {
+    CHECK_THROWS_WITH(op(x), std::string(name) + ": dtype int32, expected float32 or float64");
+    CHECK_THROWS_WITH(op(Tensor()), std::string(name) + ": undefined tensor");
+    CHECK_NOTHROW(op(x.to(DType::float64)));
+  }
+  CHECK_THROWS_WITH(div(x, x), "div: dtype int32, expected float32 or float64");
+  CHECK_THROWS_WITH(div(Tensor(), Tensor()), "div: undefined tensor");
+  CHECK(sum(abs(neg(x))).item() == 3);
+}

@@ -43,3 +43,17 @@ TEST_CASE("reshape is a view where the strides allow it, else a copy in row-majo
   CHECK(x.reshape({5, 6, 4}).reshape({5, 2, 1, 12}).storage() == x.storage());
   CHECK(zeros({0, 3}).reshape({3, 0}).shape() == Shape{3, 0});
 }
+
+TEST_CASE("a broadcast view is no target: several threads would write one element") {
+  Tensor wide = zeros({3, 1}).broadcast_to({3, 5}), one = zeros({1}).broadcast_to({1}).unsqueeze(0);
+  CHECK_THROWS_WITH(wide.copy_from(ones({5})), Catch::Contains("copy_from: the target is a broadcast view") &&
+                                                   Catch::Contains("[3, 5]"));
+  CHECK_THROWS_WITH(wide.fill(1), Catch::Contains("fill: the target is a broadcast view"));
+  CHECK_THROWS_WITH(add_in_place(wide, ones({5})), Catch::Contains("broadcast view"));
+  CHECK(sum(wide).item() == 0);
+  one.fill(2);  // stride 0, but nothing else lies there
+  CHECK(one.item() == 2);
+  one.copy_from(scalar(3));
+  CHECK(one.item() == 3);
+  CHECK_THROWS_WITH(Tensor().fill(1), "fill: undefined tensor");
+}

@@ -22,7 +22,8 @@ Dataset Dataset::frozen() const {
   if (augmentation.changes_nothing()) return *this;
   Tensor images = empty(source.images.shape(), DType::uint8);
   const std::int64_t height = images.size(1), width = images.size(2), pixels = height * width;
-  const std::uint8_t* const in = source.images.data<std::uint8_t>();
+  const Tensor from = source.images.contiguous();
+  const std::uint8_t* const in = from.data<std::uint8_t>();
   std::uint8_t* const out = images.mutable_data<std::uint8_t>();
   parallel_for(size(), 64, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i)

@@ -11,8 +11,17 @@ DataLoader::DataLoader(Dataset dataset, const LoaderOptions& options)
     : dataset_(std::move(dataset)), options_(options) {
   NIBBLE_CHECK(options.batch_size >= 1, "DataLoader: batch_size is ", options.batch_size,
                ", expected at least 1");
-  NIBBLE_CHECK(dataset_.source.images.numel() < std::int64_t{1} << 31, "DataLoader: images of ",
-               dataset_.source.images.numel(), " bytes, expected less than 2^31");
+  const Tensor &images = dataset_.source.images, &labels = dataset_.source.labels;
+  NIBBLE_CHECK(images.defined() && images.rank() == 3 && images.dtype() == DType::uint8,
+               "DataLoader: images of shape ", images.shape(), " and dtype ", images.dtype(),
+               ", expected [N, H, W] of uint8");
+  NIBBLE_CHECK(labels.defined() && labels.shape() == Shape{images.size(0)} && labels.dtype() == DType::int64,
+               "DataLoader: labels of shape ", labels.shape(), " and dtype ", labels.dtype(), ", expected ",
+               Shape{images.size(0)}, " of int64");
+  NIBBLE_CHECK(images.numel() < std::int64_t{1} << 31, "DataLoader: images of ", images.numel(),
+               " bytes, expected less than 2^31");
+  // Batches are cut out by image number alone.
+  dataset_.source = {images.contiguous(), labels.contiguous()};
 }
 
 std::int64_t DataLoader::batches() const {

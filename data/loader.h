@@ -23,7 +23,9 @@ struct LoaderOptions {
 //   for (auto [x, y] : loader.epoch(3)) ...
 class DataLoader {
  public:
-  DataLoader(Dataset dataset, const LoaderOptions& options);  // throws unless batch_size >= 1
+  // Any strides will do. Throws unless batch_size >= 1 and the data set has uint8 images [N, H, W] of less
+  // than 2^31 bytes and as many int64 labels.
+  DataLoader(Dataset dataset, const LoaderOptions& options);
 
   std::int64_t batches() const;  // per epoch
 

@@ -85,3 +85,38 @@ TEST_CASE("an interrupted epoch goes on where it stopped") {
   resumed.skip(3);
   CHECK(test::same_elements(resumed.next()->x, whole[3].x));
 }
+
+TEST_CASE("images and labels may have any strides") {
+  const data::Dataset plain = noise(40, kBoth, 3);
+  data::Dataset strided = plain;
+  // Image number innermost, and every second element of a larger row of labels.
+  strided.source.images = plain.source.images.permute({1, 2, 0}).clone().permute({2, 0, 1});
+  Tensor labels = full({40, 2}, -1, DType::int64).select(1, 0);
+  labels.copy_from(plain.source.labels);
+  strided.source.labels = labels;
+  for (const auto& make :
+       {+[](const data::Dataset& set) { return set; }, +[](const data::Dataset& set) { return set.frozen(); },
+        +[](const data::Dataset& set) { return set.first(20); }}) {
+    const auto expected = all(data::DataLoader(make(plain), {}), 1);
+    const auto actual = all(data::DataLoader(make(strided), {}), 1);
+    CHECK(test::same_elements(actual.at(0).x, expected.at(0).x));
+    CHECK(test::same_elements(actual.at(0).y, expected.at(0).y));
+  }
+}
+
+TEST_CASE("a data set whose parts do not fit together is refused") {
+  const auto refused = [](const Tensor& images, const Tensor& labels, const std::string& message) {
+    CHECK_THROWS_WITH(data::DataLoader({{images, labels}, {}, 0}, {}), message);
+  };
+  const Tensor images = zeros({3, 28, 28}, DType::uint8), labels = arange(3);
+  CHECK_NOTHROW(data::DataLoader({{images, labels}, {}, 0}, {}));
+  refused(images, arange(2), "DataLoader: labels of shape [2] and dtype int64, expected [3] of int64");
+  refused(images, labels.unsqueeze(1),
+          "DataLoader: labels of shape [3, 1] and dtype int64, expected [3] of int64");
+  refused(images, labels.to(DType::int32),
+          "DataLoader: labels of shape [3] and dtype int32, expected [3] of int64");
+  refused(images.flatten(1), labels,
+          "DataLoader: images of shape [3, 784] and dtype uint8, expected [N, H, W] of uint8");
+  refused(images.to(DType::float32), labels,
+          "DataLoader: images of shape [3, 28, 28] and dtype float32, expected [N, H, W] of uint8");
+}

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "tensor/kernels/optimizer.h"
+#include "tensor/simd/quotient.h"
 
 namespace nibble::NIBBLE_TIER {
 namespace {
@@ -32,8 +33,9 @@ V adam_update(V parameter, V grad, V& exp_avg, V& exp_avg_sq, const AdamStep& st
     grad = grad + constant(step.weight_decay) * parameter;
   exp_avg = constant(step.beta1) * exp_avg + constant(1 - step.beta1) * grad;
   exp_avg_sq = constant(step.beta2) * exp_avg_sq + constant(1 - step.beta2) * (grad * grad);
-  const V denominator = sqrt(exp_avg_sq) / constant(std::sqrt(step.bias_correction2)) + constant(step.eps);
-  return parameter - constant(step.lr / step.bias_correction1) * (exp_avg / denominator);
+  const V root = sqrt(exp_avg_sq);
+  const V denominator = quotient(root, constant(std::sqrt(step.bias_correction2))) + constant(step.eps);
+  return parameter - constant(step.lr / step.bias_correction1) * quotient(exp_avg, denominator);
 }
 
 }  // namespace

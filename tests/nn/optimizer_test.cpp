@@ -63,30 +63,40 @@ TEST_CASE("optimizer kernels agree with the scalar formulas", "[tiers]") {
     for (std::int64_t n : {0, 1, 3, 4, 7, 8, 9, 15, 16, 17, 48, 130}) {
       Tensor p = uniform({n}, -1, 1, rng), m = uniform({n}, -1, 1, rng), v = uniform({n}, 0, 1, rng);
       const Tensor g = uniform({n}, -1, 1, rng);
-      for (bool nesterov : {false, true}) {
-        const SgdStep step{0.1, 0.9, 0, 0.01, nesterov, false};
+      const auto compare_sgd = [&](const SgdStep& step, bool has_buffer) {
         Tensor p1 = p.clone(), m1 = m.clone();
-        kernels.sgd(p1.mutable_data<float>(), g.data<float>(), m1.mutable_data<float>(),
-                    static_cast<std::size_t>(n), step);
+        kernels.sgd(p1.mutable_data<float>(), g.data<float>(),
+                    has_buffer ? m1.mutable_data<float>() : nullptr, static_cast<std::size_t>(n), step);
         for (std::int64_t i = 0; i < n; ++i) {
-          double buffer = m.data<float>()[i];
+          double buffer = has_buffer ? m.data<float>()[i] : 0;
           const double expected =
               reference::sgd_update<double, double>(p.data<float>()[i], g.data<float>()[i], buffer, step);
           CHECK(p1.data<float>()[i] == Approx(expected).margin(1e-6));
-          CHECK(m1.data<float>()[i] == Approx(buffer).margin(1e-6));
+          if (has_buffer) CHECK(m1.data<float>()[i] == Approx(buffer).margin(1e-6));
         }
+      };
+      for (const bool first : {false, true}) {
+        for (const bool nesterov : {false, true}) compare_sgd({0.1, 0.9, 0, 0.01, nesterov, first}, true);
+        compare_sgd({0.1, 0.9, 0.3, 0, false, first}, true);
       }
-      const AdamStep step{0.1, 0.9, 0.999, 1e-8, 0.01, true, 0.19, 0.002};
-      Tensor p1 = p.clone(), m1 = m.clone(), v1 = v.clone();
-      kernels.adam(p1.mutable_data<float>(), g.data<float>(), m1.mutable_data<float>(),
-                   v1.mutable_data<float>(), static_cast<std::size_t>(n), step);
-      for (std::int64_t i = 0; i < n; ++i) {
-        double mean = m.data<float>()[i], square = v.data<float>()[i];
-        const double expected = reference::adam_update<double, double>(p.data<float>()[i], g.data<float>()[i],
-                                                                       mean, square, step);
-        CHECK(p1.data<float>()[i] == Approx(expected).margin(1e-5));
-        CHECK(v1.data<float>()[i] == Approx(square).margin(1e-6));
-      }
+      for (const double weight_decay : {0.0, 0.01})
+        for (const bool has_buffer : {false, true})
+          compare_sgd({0.1, 0, 0, weight_decay, false, false}, has_buffer);
+      for (const bool decoupled : {false, true})
+        for (const double weight_decay : {0.0, 0.01}) {
+          const AdamStep step{0.1, 0.9, 0.999, 1e-8, weight_decay, decoupled, 0.19, 0.002};
+          Tensor p1 = p.clone(), m1 = m.clone(), v1 = v.clone();
+          kernels.adam(p1.mutable_data<float>(), g.data<float>(), m1.mutable_data<float>(),
+                       v1.mutable_data<float>(), static_cast<std::size_t>(n), step);
+          for (std::int64_t i = 0; i < n; ++i) {
+            double mean = m.data<float>()[i], square = v.data<float>()[i];
+            const double expected = reference::adam_update<double, double>(
+                p.data<float>()[i], g.data<float>()[i], mean, square, step);
+            CHECK(p1.data<float>()[i] == Approx(expected).margin(1e-5));
+            CHECK(m1.data<float>()[i] == Approx(mean).margin(1e-6));
+            CHECK(v1.data<float>()[i] == Approx(square).margin(1e-6));
+          }
+        }
     }
   }
 }

@@ -78,6 +78,8 @@ void run_backward(const std::shared_ptr<Node>& root, Tensor grad, bool retain_gr
       Pending& slot = pending[input->sequence_];
       slot.node = input;
       if (const auto* element = std::get_if<ElementGrad>(&*grads[i])) {
+        NIBBLE_CHECK(input->dtype_ == DType::float32, "backward: ", node.name_,
+                     " returned the gradient of one element of float32 for input ", i, " of ", input->dtype_);
         accumulate(slot.grad, *element, input->shape_);
         continue;
       }

@@ -226,6 +226,16 @@ TEST_CASE("a closure that returns nonsense is named") {
   CHECK_THROWS_AS(returning({}), std::logic_error);
   CHECK_NOTHROW(returning({std::nullopt}));
   CHECK(!x.grad().defined());
+
+  Variable wide(zeros({2, 3}, DType::float64), true);
+  const Variable picked =
+      make_op("pick", zeros({}, DType::float64), {wide}, [](const Tensor&, const Needs&) -> Grads {
+        return {ElementGrad{4, 3}};
+      });
+  CHECK_THROWS_WITH(picked.backward(),
+                    Catch::Contains("pick returned the gradient of one element of float32") &&
+                        Catch::Contains("of float64"));
+  CHECK(!wide.grad().defined());
 }
 
 TEST_CASE("a gradient of one element is added at its row-major index, whatever the layout") {

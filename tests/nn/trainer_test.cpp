@@ -1,9 +1,13 @@
 #include "nn/trainer.h"
 
+#include <filesystem>
 #include <limits>
 
 #include "nn/activation.h"
+#include "nn/conv2d.h"
+#include "nn/flatten.h"
 #include "nn/linear.h"
+#include "nn/pool.h"
 #include "nn/sequential.h"
 #include "nn/sgd.h"
 #include "nn/state_dict.h"
@@ -33,6 +37,32 @@ nn::BatchSource quadrants(int batches, std::uint64_t seed) {
 nn::Sequential network() {
   Rng rng(1);
   return nn::Sequential{nn::Linear(2, 16, rng), nn::ReLU{}, nn::Linear(16, 4, rng)};
+}
+
+// Noise with labels; `batches` batches large enough for every operation to be shared among threads.
+nn::BatchSource images(int batches, std::uint64_t seed) {
+  return [=, rng = Rng(seed), left = batches](nn::Batch& batch) mutable {
+    if (left-- == 0) return false;
+    constexpr std::int64_t kImages = 64;
+    batch.x = uniform({1, 12, 12, kImages}, -1, 1, rng).permute({3, 0, 1, 2});
+    batch.y = empty({kImages}, DType::int64);
+    for (std::int64_t& label : batch.y.mutable_values<std::int64_t>())
+      label = static_cast<std::int64_t>(rng.below(4));
+    return true;
+  };
+}
+
+nn::Sequential convolutional_network() {
+  Rng rng(1);
+  return nn::Sequential{nn::Conv2d(1, 8, 3, {.padding = 1}, rng), nn::ReLU{}, nn::MaxPool2d(2), nn::Flatten{},
+                        nn::Linear(8 * 6 * 6, 4, rng)};
+}
+
+// Threads of this process, those that wait included.
+int threads_of_process() {
+  int threads = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) threads += entry.exists();
+  return threads;
 }
 
 }  // namespace
@@ -78,18 +108,28 @@ TEST_CASE("a loss that is not a number stops before the step, naming it") {
   for (const auto& [name, tensor] : nn::state_dict(model)) CHECK(test::same_elements(tensor, kept.at(name)));
 }
 
-TEST_CASE("a callback can stop an epoch; any number of threads trains the same bits") {
+TEST_CASE("a callback can stop an epoch") {
+  nn::Sequential model = network();
+  nn::SGD optimizer(model.named_parameters(), {.lr = 0.1, .momentum = 0.9});
+  const auto progress =
+      nn::train_epoch(model, optimizer, quadrants(100, 1), [](const nn::Progress& p) { return p.step < 20; });
+  CHECK(progress.step == 20);
+}
+
+TEST_CASE("any number of threads trains the same bits") {
   std::vector<nn::StateDict> states;
   const int before = num_threads();
-  for (int threads : {1, 2}) {
+  for (int threads : {1, 2, 3}) {
     set_num_threads(threads);
-    nn::Sequential model = network();
+    nn::Sequential model = convolutional_network();
     nn::SGD optimizer(model.named_parameters(), {.lr = 0.1, .momentum = 0.9});
-    const auto progress = nn::train_epoch(model, optimizer, quadrants(100, 1),
-                                          [](const nn::Progress& p) { return p.step < 20; });
-    CHECK(progress.step == 20);
+    nn::train_epoch(model, optimizer, images(5, 1));
+    CHECK(threads_of_process() >= threads);  // else there was nothing to share
     states.push_back(nn::state_dict(model));
   }
   set_num_threads(before);
-  for (const auto& [name, tensor] : states[0]) CHECK(test::same_elements(tensor, states[1].at(name)));
+  CHECK(!test::same_elements(states[0].begin()->second,
+                             nn::state_dict(convolutional_network()).begin()->second));
+  for (const auto& [name, tensor] : states[0])
+    for (std::size_t i = 1; i < states.size(); ++i) CHECK(test::same_elements(tensor, states[i].at(name)));
 }

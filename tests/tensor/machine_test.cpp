@@ -1,5 +1,6 @@
 #include "tensor/machine.h"
 
+#include <cmath>
 #include <vector>
 
 #include "tensor/kernels/probe.h"
@@ -22,7 +23,10 @@ TEST_CASE("the read probe reads everything", "[tiers]") {
 }
 
 TEST_CASE("measured rates are finite and positive") {
-  CHECK(measure_peak_flops() > 1e8);
-  CHECK(measure_read_bandwidth(1 << 15) > 1e7);
+  // How fast a machine is, a loaded one included, is no matter of right or wrong.
+  for (const double rate : {measure_peak_flops(), measure_read_bandwidth(1 << 15)}) {
+    CHECK(std::isfinite(rate));
+    CHECK(rate > 0);
+  }
   CHECK_THROWS(measure_read_bandwidth(16));
 }

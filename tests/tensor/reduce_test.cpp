@@ -44,7 +44,9 @@ TEST_CASE("sum over any set of dimensions of any layout") {
             }
           INFO(x.shape() << " strides " << x.strides() << " mask " << mask << ' ' << dtype);
           CHECK(same(sum(typed, dims), expected));
-          CHECK(sum(typed, dims, true).numel() == expected.numel());
+          Shape kept = typed.shape();
+          for (const int d : dims) kept[d] = 1;
+          CHECK(same(sum(typed, dims, true), expected.reshape(kept)));
         }
       }
   CHECK(sum(block, {-1, 0}, true).shape() == Shape{1, 3, 18, 1});
@@ -87,6 +89,7 @@ TEST_CASE("mean divides by what was reduced") {
   const Tensor x = arange(24, DType::float32).reshape({2, 3, 4});
   CHECK(mean(x).item() == 11.5);
   CHECK(same(mean(x, {0, 2}), from_values<float>({3}, {7.5, 11.5, 15.5})));
+  CHECK(same(mean(x, {0, 2}, true), from_values<float>({1, 3, 1}, {7.5, 11.5, 15.5})));
   CHECK_THROWS_AS(mean(arange(3)), std::invalid_argument);
 }
 
@@ -96,7 +99,11 @@ TEST_CASE("max along a dimension gives the first maximum") {
   CHECK(same(rows.values, from_values<float>({2}, {5, -3})));
   CHECK(same(rows.indices, from_values<std::int64_t>({2}, {1, 0})));
   CHECK(same(argmax(x.transpose(0, 1), 0), rows.indices));
-  CHECK(max(x, 0, true).values.shape() == Shape{1, 4});
+  const MaxResult kept_columns = max(x, 0, true), kept_rows = max(x, 1, true);
+  CHECK(same(kept_columns.values, from_values<float>({1, 4}, {1, 5, 5, 2})));
+  CHECK(same(kept_columns.indices, from_values<std::int64_t>({1, 4}, {0, 0, 0, 0})));
+  CHECK(same(kept_rows.values, rows.values.reshape({2, 1})));
+  CHECK(same(kept_rows.indices, rows.indices.reshape({2, 1})));
   CHECK(same(argmax(x, 0), from_values<std::int64_t>({4}, {0, 0, 0, 0})));
 }
 

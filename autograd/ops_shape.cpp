@@ -5,16 +5,21 @@
 
 namespace nibble {
 
-Variable reshape(const Variable& x, const Shape& shape) {
+namespace {
+
+// x in the shape of `y`, which holds its elements.
+Variable reshaped(const Variable& x, const Tensor& y) {
   return make_op(
-             "reshape", x.value().reshape(shape), {x},
+             "reshape", y, {x},
              [from = x.shape()](const Tensor& grad, const Needs&) -> Grads { return {grad.reshape(from)}; })
       .with_annotation(x.annotation());
 }
 
-Variable flatten(const Variable& x, int start_dim) {
-  return reshape(x, x.value().flatten(start_dim).shape());
-}
+}  // namespace
+
+Variable reshape(const Variable& x, const Shape& shape) { return reshaped(x, x.value().reshape(shape)); }
+
+Variable flatten(const Variable& x, int start_dim) { return reshaped(x, x.value().flatten(start_dim)); }
 
 Variable permute(const Variable& x, const Shape& order) {
   const Tensor y = x.value().permute(order);

@@ -9,7 +9,8 @@
 namespace nibble::nn {
 namespace {
 
-void count(Progress& progress, const Tensor& outputs, const Tensor& y, double loss) {
+// Adds a batch to `progress`; returns its predicted classes.
+Tensor count(Progress& progress, const Tensor& outputs, const Tensor& y, double loss) {
   const Tensor predicted = argmax(outputs, 1);
   const auto answers = predicted.values<std::int64_t>();
   const auto labels = y.values<std::int64_t>();
@@ -18,6 +19,7 @@ void count(Progress& progress, const Tensor& outputs, const Tensor& y, double lo
   progress.samples += samples;
   progress.loss_sum += loss * static_cast<double>(samples);
   ++progress.step;
+  return predicted;
 }
 
 }  // namespace
@@ -58,10 +60,10 @@ Evaluation evaluate(Module& model, const BatchSource& batches, const StepCallbac
   Evaluation result;
   for (Batch batch; batches(batch);) {
     const Tensor outputs = model(batch.x).value();
-    count(result.total, outputs, batch.y, cross_entropy(outputs, batch.y).value().item());
+    const double loss = cross_entropy(outputs, batch.y).value().item();
+    const Tensor predicted = count(result.total, outputs, batch.y, loss);
     result.class_samples.resize(static_cast<std::size_t>(outputs.size(1)));
     result.class_correct.resize(static_cast<std::size_t>(outputs.size(1)));
-    const Tensor predicted = argmax(outputs, 1);
     for (std::int64_t i = 0; i < batch.y.numel(); ++i) {
       const auto label = static_cast<std::size_t>(batch.y.data<std::int64_t>()[i]);
       ++result.class_samples[label];

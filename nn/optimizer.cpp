@@ -51,11 +51,14 @@ void Optimizer::load_state_dict(const std::map<std::string, Tensor>& state) {
     NIBBLE_CHECK(found != parameters_.end() && std::find(names.begin(), names.end(), name) != names.end(),
                  "optimizer: state \"", key, "\" belongs to no parameter");
     // Step counters are scalars, everything else has the parameter's shape.
-    NIBBLE_CHECK(name == "step"
-                     ? tensor.numel() == 1 && tensor.dtype() == DType::int64
-                     : tensor.shape() == found->second.shape() && tensor.dtype() == found->second.dtype(),
-                 "optimizer: state \"", key, "\" has shape ", tensor.shape(), " of ", tensor.dtype(),
-                 ", expected ", found->second.shape(), " of ", found->second.dtype());
+    if (name == "step")
+      NIBBLE_CHECK(tensor.numel() == 1 && tensor.dtype() == DType::int64, "optimizer: state \"", key,
+                   "\" has shape ", tensor.shape(), " of ", tensor.dtype(),
+                   ", expected one element of int64");
+    else
+      NIBBLE_CHECK(tensor.shape() == found->second.shape() && tensor.dtype() == found->second.dtype(),
+                   "optimizer: state \"", key, "\" has shape ", tensor.shape(), " of ", tensor.dtype(),
+                   ", expected ", found->second.shape(), " of ", found->second.dtype());
     loaded[static_cast<std::size_t>(found - parameters_.begin())][name] = tensor.clone();
   }
   for (std::size_t i = 0; i < loaded.size(); ++i)

@@ -134,6 +134,10 @@ TEST_CASE("an optimizer goes on bit for bit from its saved state") {
     CHECK(test::same_elements(p.value(), q.value()));
     CHECK_THROWS_WITH(resumed->load_state_dict({{"momentum_buffer.b", start}}),
                       Catch::Contains("belongs to no parameter"));
+    if (adam)
+      CHECK_THROWS_WITH(
+          resumed->load_state_dict({{"step.a.p", zeros({40})}}),
+          "optimizer: state \"step.a.p\" has shape [40] of float32, expected one element of int64");
     CHECK_THROWS(resumed->load_state_dict({{adam ? "exp_avg.a.p" : "momentum_buffer.a.p", zeros({2})}}));
   }
 }

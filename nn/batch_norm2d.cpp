@@ -1,6 +1,5 @@
 #include "nn/batch_norm2d.h"
 
-#include "autograd/no_grad.h"
 #include "autograd/ops_elementwise.h"
 #include "autograd/ops_reduce.h"
 #include "autograd/ops_shape.h"

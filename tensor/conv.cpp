@@ -98,7 +98,7 @@ void for_each_weight(const DirectConv& conv, const Strides& strides, F f) {
           f(k * strides[0] + c * strides[1] + r * strides[2] + s * strides[3], k, c, r, s);
 }
 
-// y = convolution of x with `weight`, of which group g starts at weight.data() + g * group_offset.
+// y = convolution of x with `weight`, of which group g starts at weight + g * weight_group.
 void run_direct(const DirectConv& conv, const Tensor& x, const float* weight, const Strides& weight_strides,
                 std::int64_t weight_group, const float* bias, Tensor& y, std::int64_t groups) {
   if (y.numel() == 0) return;
@@ -228,9 +228,7 @@ void backward_weight_direct(const DirectConv& conv, const Tensor& x, const Tenso
 
 reference::ConvGeometry geometry(const Tensor& x, const Tensor& y, const Shape& weight,
                                  const Strides& weight_strides, const ConvOptions& o) {
-  reference::ConvGeometry g{.n = x.size(0),
-                            .groups = o.groups,
-                            .c = weight[1],
+  reference::ConvGeometry g{.c = weight[1],
                             .h = x.size(2),
                             .w = x.size(3),
                             .k = weight[0] / o.groups,

@@ -64,13 +64,4 @@ Tensor with_strides(const Tensor& x, const Strides& strides) {
   return copy;
 }
 
-std::int64_t offset_of(const Tensor& x, std::int64_t index) {
-  std::int64_t offset = 0;
-  for (int d = x.rank() - 1; d >= 0; --d) {
-    offset += index % x.size(d) * x.strides()[d];
-    index /= x.size(d);
-  }
-  return offset;
-}
-
 }  // namespace nibble

@@ -19,6 +19,16 @@ Tensor empty_in_layout_of(const Tensor& x);
 Tensor with_strides(const Tensor& x, const Strides& strides);
 
 // Where the element with a row-major index lies, in elements from the first.
-std::int64_t offset_of(const Tensor& x, std::int64_t index);
+inline std::int64_t offset_of(std::int64_t index, const Shape& sizes, const Strides& strides) {
+  std::int64_t offset = 0;
+  for (int d = sizes.rank() - 1; d >= 0; --d) {
+    offset += index % sizes[d] * strides[d];
+    index /= sizes[d];
+  }
+  return offset;
+}
+inline std::int64_t offset_of(const Tensor& x, std::int64_t index) {
+  return offset_of(index, x.shape(), x.strides());
+}
 
 }  // namespace nibble

@@ -33,12 +33,12 @@ std::uint64_t mix(std::uint64_t z) {
 }  // namespace
 
 std::uint32_t Rng::next_u32() {
-  const std::uint64_t index = state_.position / 4;
+  const std::uint64_t index = position_ / 4;
   if (index != block_index_) {
-    block_ = philox(state_.seed, state_.stream, index);
+    block_ = philox(seed_, stream_, index);
     block_index_ = index;
   }
-  return block_[state_.position++ % 4];
+  return block_[position_++ % 4];
 }
 
 double Rng::uniform() {

@@ -10,22 +10,16 @@ namespace nibble {
 // stream of its own and no result depends on which thread draws first. There is no global generator.
 class Rng {
  public:
-  struct State {
-    std::uint64_t seed, stream, position;
-  };
-
-  explicit Rng(std::uint64_t seed, std::uint64_t stream = 0) : state_{seed, stream, 0} {}
-  explicit Rng(const State& state) : state_(state) {}
+  explicit Rng(std::uint64_t seed, std::uint64_t stream = 0) : seed_(seed), stream_(stream) {}
 
   std::uint32_t next_u32();
   double uniform();                          // [0, 1), 53 bits
   double normal();                           // mean 0, variance 1 (Box-Muller)
   std::uint64_t below(std::uint64_t bound);  // 0..bound-1, unbiased; bound > 0
 
-  const State& state() const { return state_; }
-
  private:
-  State state_;
+  std::uint64_t seed_, stream_;
+  std::uint64_t position_ = 0;  // words drawn
   std::array<std::uint32_t, 4> block_{};
   std::uint64_t block_index_ = ~std::uint64_t{0};
 };

@@ -36,15 +36,6 @@ struct Dims {
   }
 };
 
-std::int64_t offset_of(std::int64_t index, const Shape& sizes, const Strides& strides) {
-  std::int64_t offset = 0;
-  for (int d = sizes.rank() - 1; d >= 0; --d) {
-    offset += index % sizes[d] * strides[d];
-    index /= sizes[d];
-  }
-  return offset;
-}
-
 // A sum as loops around a row that is either reduced to one element or kept. Both kinds of loop follow the
 // order of x in memory.
 struct SumPlan {

@@ -6,7 +6,6 @@ namespace nibble::reference {
 
 // A two-dimensional convolution of tensors in any layout: sizes, and strides in elements.
 struct ConvGeometry {
-  std::int64_t n, groups;
   std::int64_t c, h, w;    // input channels per group, input size
   std::int64_t k, oh, ow;  // output channels per group, output size
   std::int64_t r, s;       // kernel size

@@ -6,7 +6,7 @@
 namespace nibble::NIBBLE_TIER {
 namespace {
 
-// Calls f(offset, load, store) for whole vectors and once more for what remains.
+// Calls f(load, store) for whole vectors and once more for what remains.
 template <class F>
 void for_each_vector(std::size_t n, F&& f) {
   std::size_t i = 0;

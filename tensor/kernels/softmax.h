@@ -6,7 +6,7 @@
 
 namespace nibble {
 
-// float32, over lines of n > 0 values. `_along`: one line, its values back to back. `_across`: `lines` lines
+// float32, over lines of n > 0 values. `along`: one line, its values back to back. `across`: `lines` lines
 // side by side, value i of line j at [i * step + j]; the lanes of a vector then hold as many lines. Formulas:
 // kernels/reference.h. The result may overwrite an operand.
 struct SoftmaxKernels {

@@ -54,9 +54,9 @@ class PackedMatrix {
   Tensor unpack() const;  // the codes, int32 [n, k]
   PackedMatrix clone() const;  // with weights of its own; a plain copy shares them
 
-  // The largest k at which no sum of 8-bit activations and such weights reaches 2^30, so that none leaves int32 when a
-  // bias of up to 2^30 joins it. The farther weights can be from their zero point, the smaller: of 8 bits 32,896 for
-  // signed ones with zero point 0, 16,512 for unsigned ones.
+  // The largest k at which no sum of 8-bit activations and such weights reaches 2^30, so that none leaves
+  // int32 when a bias of up to 2^30 joins it. The farther weights can be from their zero point, the smaller:
+  // of 8 bits 32,896 for signed ones with zero point 0, 16,512 for unsigned ones.
   static std::int64_t max_k(const PackOptions& options);
 
   // For the engine.

@@ -36,14 +36,16 @@ void write(const std::filesystem::path& path, const std::string& text) {
 constexpr std::int64_t kSelfTestImages = 2, kFirstNoise = 8;
 
 void export_to_c(const Options& options, const std::string& name) {
+  const std::filesystem::path source(options.out);
+  std::filesystem::path header = source;
+  header.replace_filename(name + ".h");  // as the source includes it
+  check_writable(header);
   const quant::IntModel model = load_integer_model(options.model);
   const std::string sha256 = quant::sha256_of(model);
   const std::string certificate = options.proof.empty() ? sha256 : certificate_in(options.proof, sha256);
   const Tensor images = quant::extreme_images(model).narrow(0, kFirstNoise, kSelfTestImages).contiguous();
   const quant::CSources sources = quant::export_c(model, name, images, certificate);
-  const std::filesystem::path source(options.out);
-  std::filesystem::path header = source;
-  write(header.replace_filename(name + ".h"), sources.header);  // as the source includes it
+  write(header, sources.header);
   write(source, sources.source);
 }
 

@@ -9,6 +9,7 @@
 
 #include "apps/profile/machine_limits.h"
 #include "apps/profile/step_profile.h"
+#include "apps/terminal/interrupt.h"
 #include "apps/terminal/output_file.h"
 #include "apps/training/run.h"
 #include "data/loader.h"
@@ -60,6 +61,7 @@ StepProfile::Rows observe_steps(const ProfileTrainOptions& options) {
   std::int64_t step = 0;
   std::optional<data::DataLoader::Epoch> epoch;
   const auto next = [&](nn::Batch& batch) {
+    if (interrupted()) throw Interrupted("interrupted");
     if (step == options.warm_up + options.steps) return false;
     if (step == options.warm_up) profile.emplace();
     if (step % kBatches == 0) epoch = loader.epoch(step / kBatches);

@@ -47,7 +47,8 @@ class ConvStep {
 
   // Codes as words at `out`, from its first pixel. Layers without requantization have sums only.
   void run(const void* input, std::byte* scratch, std::uint32_t* out, const PlaneLayout& layout) const;
-  // The sums, with bias, and the codes, not pooled, as int32 [K, height, width] of the output; nullptr: not wanted.
+  // The sums, with bias, and the codes, not pooled, as int32 [K, height, width] of the output; nullptr: not
+  // wanted.
   void run_unfused(const void* input, std::byte* scratch, std::int32_t* sums, std::int32_t* codes) const;
 
  private:

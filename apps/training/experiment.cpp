@@ -113,7 +113,7 @@ std::int64_t Experiment::steps_of_epoch(const TrainingPlan& plan) const {
 
 // Its position in the epoch is counted in batches of the size it was trained with.
 void Experiment::check_resumed(const Run& run, const TrainingPlan& plan) const {
-  if (plan.epochs > 0 && run.steps > 0 && run.steps >= steps_of_epoch(plan))
+  if (plan.epochs > 0 && run.steps > steps_of_epoch(plan))
     throw std::invalid_argument(fmt::format(
         "the checkpoint was interrupted after step {} of an epoch, which has {} with --batch-size {}: go on "
         "with the images and the batch size it was trained with",
@@ -126,13 +126,13 @@ nn::Evaluation Experiment::evaluate(nn::Module& model, const Augmentation& augme
 
 nn::Progress Experiment::train_epoch(Run& run, const TrainingPlan& plan, int last_epoch) {
   const std::int64_t first_step = run.steps;
-  ProgressBar bar(fmt::format("{} epoch {}/{}", plan.label, run.epochs + 1, last_epoch),
-                  steps_of_epoch(plan));
+  const std::int64_t steps = steps_of_epoch(plan);
+  ProgressBar bar(fmt::format("{} epoch {}/{}", plan.label, run.epochs + 1, last_epoch), steps);
   bool stopped = false;
   const nn::Progress progress = nn::train_epoch(
       run.model, *run.optimizer, source(training_epoch(run, plan.batch_size)), [&](const nn::Progress& now) {
         bar.update(first_step + now.step, now.accuracy(), now.loss());
-        stopped = interrupted();
+        stopped = interrupted() && first_step + now.step < steps;  // after the last one, the epoch is over
         return !stopped;
       });
   if (!stopped) return progress;

@@ -107,8 +107,8 @@ TEST_CASE("bad checkpoints are refused in one line") {
   check_fails(
       changed("steps.safetensors", [](TensorFile& f) { f.metadata["steps"] = "9223372036854775807"; }),
       "steps is \"9223372036854775807\"");
-  check_fails(changed("beyond.safetensors", [](TensorFile& f) { f.metadata["steps"] = "5"; }),
-              "after step 5 of an epoch, which has 5 with --batch-size 64");
+  check_fails(changed("beyond.safetensors", [](TensorFile& f) { f.metadata["steps"] = "6"; }),
+              "after step 6 of an epoch, which has 5 with --batch-size 64");
 }
 
 TEST_CASE("no epochs at all write the checkpoint they start from") {

@@ -9,18 +9,10 @@
 
 #include "tensor/parallel.h"
 #include "tests/support/catch.h"
+#include "tests/support/threads.h"
 
 namespace nibble::test {
 namespace {
-
-class Threads {
- public:
-  explicit Threads(int threads) : before_(num_threads()) { set_num_threads(threads); }
-  ~Threads() { set_num_threads(before_); }
-
- private:
-  int before_;
-};
 
 // Ranges into which parallel_for cuts.
 int ranges() {

@@ -10,8 +10,10 @@
 #include <vector>
 
 #include "tests/support/catch.h"
+#include "tests/support/threads.h"
 
 using namespace nibble;
+using nibble::test::Threads;
 
 namespace {
 
@@ -33,18 +35,6 @@ Calls calls_of(std::int64_t n, std::int64_t grain) {
   std::sort(calls.ranges.begin(), calls.ranges.end());
   return calls;
 }
-
-// Gives back the number of threads it found.
-class Threads {
- public:
-  explicit Threads(int threads) { set_num_threads(threads); }
-  ~Threads() { set_num_threads(before_); }
-  Threads(const Threads&) = delete;
-  Threads& operator=(const Threads&) = delete;
-
- private:
-  int before_ = num_threads();
-};
 
 }  // namespace
 

@@ -203,7 +203,7 @@ void backward_weight_direct(const DirectConv& conv, const Tensor& x, const Tenso
       const std::int64_t chunk = task / blocks;
       const Block b = block_at(task % blocks);
       float* const sum = sums.mutable_data<float>();
-      std::fill_n(sum, sums.numel(), 0.0f);
+      std::fill_n(sum, weight_size(b.conv) * kConvLanes, 0.0f);
       conv_kernels().backward_weight(b.conv, in + (b.group * conv.c + b.c) * conv.x_c,
                                      upstream + (b.group * conv.k + b.k) * conv.y_k, sum,
                                      conv.oh * chunk / chunks, conv.oh * (chunk + 1) / chunks);

@@ -10,13 +10,14 @@ namespace {
 using Index = std::ptrdiff_t;
 constexpr Index kVec = static_cast<Index>(kLanes);
 
-// Register blocks: kChannels x kVectors accumulators (forward) and kGradChannels x kTaps (weight gradient),
-// with room for the operands: 32 vector registers on AVX-512 and NEON, 16 below.
+// Register blocks, with room for the operands: 32 vector registers on AVX-512 and NEON, 16 below. At most
+// kSums accumulators of up to kChannels output channels (forward), kGradChannels x kTaps (weight gradient).
 #if defined(__AVX512F__) || defined(__aarch64__)
-constexpr Index kChannels = 6, kVectors = 4, kGradChannels = 8, kTaps = 3;
+constexpr Index kSums = 24, kGradChannels = 8;
 #else
-constexpr Index kChannels = 3, kVectors = 4, kGradChannels = 4, kTaps = 3;
+constexpr Index kSums = 12, kGradChannels = 4;
 #endif
+constexpr Index kChannels = 6, kVectors = 4, kTaps = 3;
 constexpr Index kPositions = 14;
 // Neighbouring pixels of two vectors of images, beside weights of S taps: fewer than ten sums leave the
 // multipliers waiting for each other.
@@ -30,7 +31,8 @@ struct Range {
 
 Index smaller(Index a, Index b) { return a < b ? a : b; }
 Index larger(Index a, Index b) { return a > b ? a : b; }
-Index divide_up(Index a, Index b) { return a <= 0 ? -(-a / b) : (a + b - 1) / b; }
+// A stride of 1, which is common, needs no division, which is slow.
+Index divide_up(Index a, Index b) { return b == 1 ? a : a <= 0 ? -(-a / b) : (a + b - 1) / b; }
 
 Range intersection(Range a, Range b) {
   const Index begin = larger(a.begin, b.begin);
@@ -78,12 +80,23 @@ void forward_block(const DirectConv& p, const float* x, const float* weight, con
     for (Index s = 0; s < outer; ++s, line += x_s) {
       const float* in = line;
       for (Index c = 0; c < inner; ++c, in += step, w += p.k) {
-        VecF broadcast[K];
-        unroll(channels, [&](auto k) { broadcast[k] = VecF(w[k]); });
-        unroll(vectors, [&](auto i) {
-          const VecF value = load_some<Whole>(in + offset(i, pixel), n);
-          unroll(channels, [&](auto k) { sum[k][i] = fused_multiply_add(broadcast[k], value, sum[k][i]); });
-        });
+        // The fewer operands wait in registers for the others, which come one by one.
+        if constexpr (K <= P * V) {
+          VecF factor[K];
+          unroll(channels, [&](auto k) { factor[k] = VecF(w[k]); });
+          unroll(vectors, [&](auto i) {
+            const VecF value = in_register(load_some<Whole>(in + offset(i, pixel), n));
+            unroll(channels, [&](auto k) { sum[k][i] = fused_multiply_add(factor[k], value, sum[k][i]); });
+          });
+        } else {
+          VecF value[P * V];
+          unroll(vectors,
+                 [&](auto i) { value[i] = in_register(load_some<Whole>(in + offset(i, pixel), n)); });
+          unroll(channels, [&](auto k) {
+            const VecF factor(w[k]);
+            unroll(vectors, [&](auto i) { sum[k][i] = fused_multiply_add(factor, value[i], sum[k][i]); });
+          });
+        }
       }
     }
   }
@@ -94,20 +107,40 @@ void forward_block(const DirectConv& p, const float* x, const float* weight, con
   });
 }
 
-// All output channels, in blocks of nearly equal size.
+// The next of `left` output channels: 3, 5 and 6 of them fill the accumulators, or half of the vectors do.
+Index channels_of_block(Index left) {
+  constexpr Index kOf[] = {0, 1, 2, 3, 4, 5, 6, 4, 5, 6, 5};
+  return left > 10 ? kChannels : kOf[left];
+}
+
+// K output channels, where they have too many accumulators in two halves of the vectors or of the pixels.
+template <Index K, Index P, Index V, bool Whole>
+void forward_halves(const DirectConv& p, const float* x, const float* weight, const float* bias, Taps taps,
+                    float* y, Index n) {
+  if constexpr (K * P * V <= kSums) {
+    forward_block<K, P, V, Whole>(p, x, weight, bias, taps, y, n);
+  } else if constexpr (V > 1) {
+    for (Index v = 0; v < V; v += V / 2)
+      forward_block<K, P, V / 2, Whole>(p, x + v * kVec, weight, bias, taps, y + v * kVec, n);
+  } else {
+    for (Index i = 0; i < P; i += P / 2)
+      forward_block<K, P / 2, V, Whole>(p, x + i * p.stride_w * p.x_w, weight, bias, taps, y + i * p.y_w, n);
+  }
+}
+
+// All output channels.
 template <Index P, Index V, bool Whole>
 void forward_channels(const DirectConv& conv, const float* x, const float* weight, const float* bias,
                       Taps taps, float* y, Index n) {
   const DirectConv p = conv;  // else read anew after every store, which might change it
-  const Index blocks = divide_up(p.k, kChannels), least = p.k / blocks, larger_blocks = p.k % blocks;
-  for (Index block = 0, k = 0, channels = 0; block < blocks; ++block, k += channels) {
-    channels = least + (block < larger_blocks);
+  for (Index k = 0, channels = 0; k < p.k; k += channels) {
+    channels = channels_of_block(p.k - k);
     const float* const b = bias == nullptr ? nullptr : bias + k;
     unroll(std::make_index_sequence<kChannels>{}, [&](auto i) {
       constexpr Index kCount = static_cast<Index>(i) + 1;
-      if constexpr (kCount * P * V <= kChannels * kVectors)
+      if constexpr (kCount == 1 || P * V <= kVectors)  // more for a single channel only
         if (channels == kCount)
-          forward_block<kCount, P, V, Whole>(p, x, weight + k, b, taps, y + k * p.y_k, n);
+          forward_halves<kCount, P, V, Whole>(p, x, weight + k, b, taps, y + k * p.y_k, n);
     });
   }
 }
@@ -311,53 +344,64 @@ void forward_image(const DirectConv& p, const float* x, const float* packed_weig
   }
 }
 
-// T vectors of the input for one of the gradient: neighbouring taps of a kernel row, or input channels where
-// the kernel has but one tap.
+// Up to kTaps vectors of the input for one of the gradient: neighbouring taps of a kernel row, or input
+// channels where the kernel has but one tap.
 struct Inputs {
-  Index x_step, sum_step;
-  Range columns[kTaps];  // where each is inside
+  // Neighbouring columns of the gradient for which the same inputs lie inside the input.
+  struct Run {
+    Range columns;
+    Index first, last;
+  };
+  Index count, x_step, sum_step;
+  Index runs = 0;
+  Run run[2 * kTaps - 1] = {};
 };
 
-// sum[t][k] += input t * gradient of channel k, for one vector of images. At the border (Inner false) only
-// for the inputs that are inside at `column`.
-template <Index K, Index T, bool Inner, bool Whole>
-[[gnu::always_inline]] inline void add_products(VecF (&sum)[T][K], const float* x, const float* grad,
-                                                Index y_k, const Inputs& inputs, Index column, Index n) {
-  constexpr std::make_index_sequence<K> channels{};
-  constexpr std::make_index_sequence<T> all{};
-  if constexpr (Inner) {
-    VecF value[T];
-    unroll(all, [&](auto t) { value[t] = load_some<Whole>(x + t * inputs.x_step, n); });
-    unroll(channels, [&](auto k) {
-      const VecF upstream = in_register(load_some<Whole>(grad + k * y_k, n));
-      unroll(all, [&](auto t) { sum[t][k] = fma(upstream, value[t], sum[t][k]); });
-    });
-  } else {
-    unroll(
-        all, [&](auto t) __attribute__((always_inline)) {  // else `sum` would have to live in memory
-          if (column < inputs.columns[t].begin || column >= inputs.columns[t].end) return;
-          const VecF value = load_some<Whole>(x + t * inputs.x_step, n);
-          unroll(channels,
-                 [&](auto k) { sum[t][k] = fma(load_some<Whole>(grad + k * y_k, n), value, sum[t][k]); });
-        });
+// `inside(t)` are the columns for which input t lies inside; t + 1 goes over the border no later than t.
+template <class F>
+void set_runs(Inputs& inputs, Index columns, F inside) {
+  for (Index column = 0, end; column < columns; column = end) {
+    end = columns;
+    Index first = inputs.count, last = 0;
+    for (Index t = inputs.count; t-- > 0;) {
+      const Range r = inside(t);
+      if (column < r.begin) end = smaller(end, r.begin);
+      if (column < r.begin || column >= r.end) continue;
+      end = smaller(end, r.end);
+      first = t;
+      last = larger(last, t + 1);
+    }
+    if (first < last) inputs.run[inputs.runs++] = {{column, end}, first, last};
   }
 }
 
-template <Index K, Index T, bool Inner>
+// sum[t][k] += input t * gradient of channel k, for one vector of images and inputs First to First + Count.
+template <Index First, Index Count, bool Whole, Index T, Index K>
+[[gnu::always_inline]] inline void add_products(VecF (&sum)[T][K], const float* x, const float* grad,
+                                                Index y_k, Index x_step, Index n) {
+  constexpr std::make_index_sequence<Count> inputs{};
+  VecF value[Count];
+  unroll(inputs, [&](auto t) { value[t] = load_some<Whole>(x + (First + t) * x_step, n); });
+  unroll(std::make_index_sequence<K>{}, [&](auto k) {
+    const VecF upstream = in_register(load_some<Whole>(grad + k * y_k, n));
+    unroll(inputs, [&](auto t) { sum[First + t][k] = fma(upstream, value[t], sum[First + t][k]); });
+  });
+}
+
+template <Index First, Index Count, Index T, Index K>
 [[gnu::always_inline]] inline void add_columns(VecF (&sum)[T][K], const DirectConv& p, const float* x,
-                                               const float* grad, const Inputs& inputs, Range columns) {
+                                               const float* grad, Index x_step, Range columns) {
   for (Index column = columns.begin; column < columns.end; ++column) {
     const float* const in = x + column * p.stride_w * p.x_w;
     const float* const g = grad + column * p.y_w;
     Index i = 0;
     for (; i + kVec <= p.images; i += kVec)
-      add_products<K, T, Inner, true>(sum, in + i, g + i, p.y_k, inputs, column, kVec);
-    if (i < p.images)
-      add_products<K, T, Inner, false>(sum, in + i, g + i, p.y_k, inputs, column, p.images - i);
+      add_products<First, Count, true>(sum, in + i, g + i, p.y_k, x_step, kVec);
+    if (i < p.images) add_products<First, Count, false>(sum, in + i, g + i, p.y_k, x_step, p.images - i);
   }
 }
 
-// Adds the products of one row of the gradients of K output channels with T inputs.
+// Adds the products of a row of the gradients of K output channels with T inputs.
 template <Index K, Index T>
 void backward_weight_block(const DirectConv& p, const float* x, const float* grad, const Inputs& inputs,
                            float* sums) {
@@ -367,59 +411,61 @@ void backward_weight_block(const DirectConv& p, const float* x, const float* gra
   unroll(all, [&](auto t) {
     unroll(channels, [&](auto k) { sum[t][k] = load(sums + t * inputs.sum_step + k * kConvLanes); });
   });
-  Range common = inputs.columns[0];
-  for (Index t = 1; t < T; ++t) common = intersection(common, inputs.columns[t]);
-  add_columns<K, T, false>(sum, p, x, grad, inputs, {0, common.begin});
-  add_columns<K, T, true>(sum, p, x, grad, inputs, common);
-  add_columns<K, T, false>(sum, p, x, grad, inputs, {common.end, p.ow});
+  for (Index i = 0; i < inputs.runs; ++i) {
+    const Inputs::Run& run = inputs.run[i];
+    unroll(
+        all, [&](auto first) __attribute__((always_inline)) {  // else `sum` would have to live in memory
+          unroll(
+              std::make_index_sequence<T - first>{}, [&](auto more) __attribute__((always_inline)) {
+                if (run.first == first && run.last == static_cast<Index>(first + more) + 1)
+                  add_columns<first, more + 1>(sum, p, x, grad, inputs.x_step, run.columns);
+              });
+        });
+  }
   unroll(all, [&](auto t) {
     unroll(channels, [&](auto k) { store(sums + t * inputs.sum_step + k * kConvLanes, sum[t][k]); });
   });
 }
 
 // The above for numbers of channels and inputs known at run time alone.
-void backward_weight_inputs(const DirectConv& p, Index count, const float* x, const float* grad,
-                            const Inputs& inputs, float* sums) {
+void backward_weight_inputs(const DirectConv& p, const float* x, const float* grad, const Inputs& inputs,
+                            float* sums) {
   const Index blocks = divide_up(p.k, kGradChannels);
   for (Index block = 0; block < blocks; ++block) {
     const Index k = p.k * block / blocks, channels = p.k * (block + 1) / blocks - k;
     unroll(std::make_index_sequence<kGradChannels>{}, [&](auto i) {
       unroll(std::make_index_sequence<kTaps>{}, [&](auto j) {
-        if (channels == static_cast<Index>(i) + 1 && count == static_cast<Index>(j) + 1)
+        if (channels == static_cast<Index>(i) + 1 && inputs.count == static_cast<Index>(j) + 1)
           backward_weight_block<i + 1, j + 1>(p, x, grad + k * p.y_k, inputs, sums + k * kConvLanes);
       });
     });
   }
 }
 
-void backward_weight(const DirectConv& p, const float* x, const float* grad_y, float* sums, Index row_begin,
-                     Index row_end) noexcept {
+void backward_weight(const DirectConv& conv, const float* x, const float* grad_y, float* sums,
+                     Index row_begin, Index row_end) noexcept {
+  const DirectConv p = conv;
   const Index tap = p.k * kConvLanes, channel = p.s * tap;
-  for (Index row = row_begin; row < row_end; ++row) {
-    const float* const grad = grad_y + row * p.y_h;
-    const Index top = row * p.stride_h - p.padding_h;
-    const Range taps_h = valid_taps(top, p.dilation_h, p.r, p.h);
-    for (Index r = taps_h.begin; r < taps_h.end; ++r) {
-      const float* const line = x + ((top + r * p.dilation_h) * p.x_h - p.padding_w * p.x_w);
-      float* const at = sums + r * p.c * channel;
-      const auto columns_of = [&](Index s) {
-        return valid_outputs(s * p.dilation_w - p.padding_w, p.stride_w, p.ow, p.w);
-      };
-      if (p.s == 1) {
-        Inputs inputs{p.x_c, channel, {}};
-        for (Range& columns : inputs.columns) columns = columns_of(0);
-        for (Index c = 0; c < p.c; c += kTaps)
-          backward_weight_inputs(p, smaller(kTaps, p.c - c), line + c * p.x_c, grad, inputs,
-                                 at + c * channel);
-        continue;
-      }
-      for (Index s = 0; s < p.s; s += kTaps) {
-        Inputs inputs{p.dilation_w * p.x_w, tap, {}};
-        for (Index t = 0; t < kTaps; ++t) inputs.columns[t] = columns_of(s + t);
-        for (Index c = 0; c < p.c; ++c)
-          backward_weight_inputs(p, smaller(kTaps, p.s - s), line + c * p.x_c + s * p.dilation_w * p.x_w,
-                                 grad, inputs, at + c * channel + s * tap);
-      }
+  const bool by_channels = p.s == 1;
+  const Index c_step = by_channels ? kTaps : 1;
+  for (Index s = 0; s < p.s; s += kTaps) {
+    const auto inputs_of = [&](Index count) {
+      Inputs inputs{count, by_channels ? p.x_c : p.dilation_w * p.x_w, by_channels ? channel : tap};
+      set_runs(inputs, p.ow, [&](Index t) {
+        return valid_outputs((by_channels ? 0 : s + t) * p.dilation_w - p.padding_w, p.stride_w, p.ow, p.w);
+      });
+      return inputs;
+    };
+    const Inputs inputs = inputs_of(by_channels ? kTaps : smaller(kTaps, p.s - s));
+    const Inputs rest = inputs_of(p.c % c_step);
+    for (Index row = row_begin; row < row_end; ++row) {
+      const Index top = row * p.stride_h - p.padding_h, left = s * p.dilation_w - p.padding_w;
+      const Range taps_h = valid_taps(top, p.dilation_h, p.r, p.h);
+      for (Index r = taps_h.begin; r < taps_h.end; ++r)
+        for (Index c = 0; c < p.c; c += c_step)
+          backward_weight_inputs(p, x + (c * p.x_c + (top + r * p.dilation_h) * p.x_h + left * p.x_w),
+                                 grad_y + row * p.y_h, c + c_step <= p.c ? inputs : rest,
+                                 sums + ((r * p.c + c) * channel + s * tap));
     }
   }
 }

@@ -19,27 +19,12 @@ bool is_pool2(const IntMaxPool& pool, const Shape& image) {
          o.dilation == Size2(1) && (!o.ceil_mode || (image[1] % 2 == 0 && image[2] % 2 == 0));
 }
 
-// The largest byte of each window.
-void run_pool(const PoolStep& step, const Place& from, const std::uint8_t* x, const Place& to,
-              std::uint8_t* y, bool signed_bytes) {
-  const IntMaxPool& l = step.layer;
-  const Size2 stride = l.options.stride == Size2(0) ? l.kernel : l.options.stride;
-  const auto ordered = [&](std::uint8_t byte) {
-    return signed_bytes ? static_cast<std::int8_t>(byte) : int{byte};
-  };
-  for (std::int64_t c = 0; c < step.out[0]; ++c)
-    for (std::int64_t h = 0; h < step.out[1]; ++h)
-      for (std::int64_t w = 0; w < step.out[2]; ++w) {
-        int most = from.stored.lo();
-        for (std::int64_t r = 0; r < l.kernel.h; ++r)
-          for (std::int64_t s = 0; s < l.kernel.w; ++s) {
-            const std::int64_t row = h * stride.h + r * l.options.dilation.h - l.options.padding.h;
-            const std::int64_t col = w * stride.w + s * l.options.dilation.w - l.options.padding.w;
-            if (row >= 0 && row < from.image[1] && col >= 0 && col < from.image[2])
-              most = std::max(most, ordered(x[from.byte_at(c, row, col)]));
-          }
-        y[to.byte_at(c, h, w)] = static_cast<std::uint8_t>(most);
-      }
+void run_pool(const CodePool& pool, const Place& from, const std::uint8_t* x, const Place& to,
+              std::uint8_t* y, std::uint8_t* scratch) {
+  for (std::int64_t p = 0; p < to.layout.planes; ++p)
+    for (std::int64_t row = 0; row < to.layout.height; ++row)
+      pool.run(x + 4 * from.layout.at(p, 0, 0), 4 * from.layout.pitch(), row, to.layout.width,
+               y + 4 * to.layout.at(p, row, 0), scratch);
 }
 
 }  // namespace
@@ -81,8 +66,8 @@ struct IntEngine::Plan::Builder {
       place.bytes = input.bytes;
       place.layout = input.layout;
     } else {
-      place.bytes = of_pixels;
-      place.layout.planes = of_pixels ? shape[0] : words_of_channels(shape[0]);
+      place.bytes = of_pixels && next_as<IntMaxPool>() == nullptr;
+      place.layout.planes = place.bytes ? shape[0] : words_of_channels(shape[0]);
       place.layout.height = shape[1];
       place.layout.width = shape[2];
     }
@@ -107,15 +92,21 @@ struct IntEngine::Plan::Builder {
     if (pool2) shape = output_shape(layers[next++], shape);
   }
 
+  void add_pool(const IntMaxPool& pool) {
+    const auto least = static_cast<std::uint8_t>(plan.places.back().stored.lo());
+    const CodePool rows(plan.isa, plan.signed_bytes, least, shape[1], shape[2], 4, pool.kernel, pool.options);
+    scratch_bytes = std::max(scratch_bytes, rows.scratch_bytes());
+    plan.steps.emplace_back(rows);
+    shape = output_shape(layers[next++], shape);
+  }
+
   void add_image_steps() {
     add_place();
     while (next_conv() != nullptr || next_as<IntMaxPool>() != nullptr) {
       if (const IntProduct* conv = next_conv()) {
         add_conv(*conv);
       } else {
-        shape = output_shape(layers[next], shape);
-        plan.steps.emplace_back(PoolStep{*next_as<IntMaxPool>(), shape});
-        ++next;
+        add_pool(*next_as<IntMaxPool>());
       }
       if (next < layers.size()) add_place();
     }
@@ -202,7 +193,8 @@ void IntEngine::Plan::run_image_step(std::size_t s, std::byte* arena, std::int64
   if (const auto* conv = std::get_if<ConvStep>(&steps[s]))
     conv->run(from, arena + scratch, reinterpret_cast<std::uint32_t*>(out), to.layout);
   else
-    run_pool(std::get<PoolStep>(steps[s]), places[s], from, to, out, signed_bytes);
+    run_pool(std::get<CodePool>(steps[s]), places[s], from, to, out,
+             reinterpret_cast<std::uint8_t*>(arena + scratch));
 }
 
 void IntEngine::Plan::run_block(std::byte* arena, const std::uint8_t* pixels, std::int64_t images,

@@ -4,6 +4,7 @@
 #include <variant>
 #include <vector>
 
+#include "quant/code_pool.h"
 #include "quant/integer/conv_step.h"
 #include "quant/integer/engine.h"
 #include "quant/integer/linear_step.h"
@@ -30,19 +31,14 @@ struct Place {
   std::int64_t dense_bytes() const { return layout.planes * layout.plane() * (bytes ? 1 : 4); }
 };
 
-// A pooling that is not part of a convolution.
-struct PoolStep {
-  IntMaxPool layer;
-  Shape out;  // [C, H, W]
-};
-
 // Image steps lead from place to place; the last one writes the features of its image, on which the linear
 // steps go on, a block of images at a time.
 struct IntEngine::Plan {
   // Enough rows for the tiles of a product, few enough to stay in L1.
   static constexpr std::int64_t kImagesPerBlock = 16;
 
-  using ImageStep = std::variant<ConvStep, PoolStep>;
+  // A pooling that is not part of a convolution takes the words of a row for pixels of four channels.
+  using ImageStep = std::variant<ConvStep, CodePool>;
 
   Plan(const IntModel& model, Isa isa);
 

@@ -3,8 +3,8 @@
 
 #include "apps/training/run.h"
 #include "autograd/no_grad.h"
+#include "autograd/ops_loss.h"
 #include "bench/measure.h"
-#include "nn/loss.h"
 #include "tensor/factory.h"
 
 namespace nibble::bench {
@@ -20,7 +20,7 @@ Tensor labels(std::int64_t n) {
 }
 
 void step(Run& run, const Tensor& x, const Tensor& y) {
-  const Variable loss = nn::cross_entropy(run.model(x), y);
+  const Variable loss = cross_entropy(run.model(x), y);
   run.optimizer->zero_grad();
   loss.backward();
   run.optimizer->step();

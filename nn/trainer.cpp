@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "autograd/no_grad.h"
+#include "autograd/ops_loss.h"
 #include "nn/eval_mode.h"
 #include "tensor/reduce.h"
 

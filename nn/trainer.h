@@ -5,7 +5,6 @@
 #include <stdexcept>
 #include <vector>
 
-#include "nn/loss.h"
 #include "nn/module.h"
 #include "nn/optimizer.h"
 

@@ -7,6 +7,7 @@
 #include "autograd/no_grad.h"
 #include "autograd/node.h"
 #include "quant/kernels/quant_pool.h"
+#include "tensor/divide_up.h"
 #include "tensor/factory.h"
 #include "tensor/layout.h"
 #include "tensor/parallel.h"
@@ -40,7 +41,7 @@ Tensor arranged(const Tensor& x, std::int64_t scales) {
 template <class F>
 void for_each_chunk(std::int64_t numel, std::int64_t scales, F f) {
   const std::int64_t group = scales > 0 ? numel / scales : 0;
-  const std::int64_t pieces = (group + kChunk - 1) / kChunk;
+  const std::int64_t pieces = divide_up(group, kChunk);
   parallel_for(scales * pieces, 4, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t start = i % pieces * kChunk;
@@ -56,7 +57,7 @@ template <class F>
 Grads gradients(Tensor grad_x, std::int64_t numel, const Shape& scale_shape, const Needs& needs, F f) {
   float* const out = grad_x.defined() ? grad_x.mutable_data<float>() : nullptr;
   const std::int64_t scales = scale_shape.numel(), group = scales > 0 ? numel / scales : 0;
-  const std::int64_t pieces = (group + kChunk - 1) / kChunk;
+  const std::int64_t pieces = divide_up(group, kChunk);
   std::vector<FakeQuantSums> partial(static_cast<std::size_t>(scales * pieces));
   for_each_chunk(numel, scales,
                  [&](std::int64_t chunk, std::int64_t channel, std::int64_t first, std::size_t n) {

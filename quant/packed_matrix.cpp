@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "tensor/check.h"
+#include "tensor/divide_up.h"
 #include "tensor/factory.h"
 #include "tensor/parallel.h"
 
@@ -15,8 +16,6 @@ namespace {
 
 constexpr std::int64_t kMaxInt32 = std::numeric_limits<std::int32_t>::max();
 constexpr std::int64_t kMaxByte = 255;  // of an activation
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 const PackOptions& checked(const PackOptions& o) {
   NIBBLE_CHECK(o.bit_width == 1 || o.bit_width == 2 || o.bit_width == 4 || o.bit_width == 8,

@@ -8,6 +8,7 @@
 #include "quant/row_source.h"
 #include "quant/tiling.h"
 #include "tensor/check.h"
+#include "tensor/divide_up.h"
 #include "tensor/parallel.h"
 #include "tensor/storage.h"
 
@@ -23,7 +24,6 @@ constexpr std::int64_t kLeastPanels = 2;
 constexpr std::int64_t kRowsPerUnit = 8, kPanelsPerUnit = 4;
 constexpr std::int64_t kWorkPerThread = 1 << 21;  // multiplications
 
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 // So many panels have columns whose results fill whole bytes, even if they become codes of one bit: no two
 // calls and no two threads write to one byte.
 std::int64_t panels_of_whole_bytes(std::int64_t lanes) { return divide_up(8, lanes); }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "tensor/divide_up.h"
 #include "tensor/factory.h"
 #include "tensor/kernels/conv.h"
 #include "tensor/kernels/conv_reference.h"
@@ -19,8 +20,6 @@ std::int64_t output_size(std::int64_t in, std::int64_t padding, std::int64_t dil
                          std::int64_t stride) {
   return (in + 2 * padding - dilation * (window - 1) - 1) / stride + 1;
 }
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 void check_dtypes(const char* op, const Tensor& a, const Tensor& b) {
   NIBBLE_CHECK(a.defined() && b.defined(), op, ": undefined tensor");
@@ -61,13 +60,11 @@ Tensor every(const Tensor& x, int dim, std::int64_t first, std::int64_t step) {
   return Tensor(x.storage(), shape, strides, from.offset(), x.dtype());
 }
 
-DirectConv direct_conv(const Tensor& x, const Tensor& y, const Shape& weight, const ConvOptions& o,
-                       std::int64_t groups) {
-  return {.images = x.size(0),
-          .c = weight[1],
+ConvSizes sizes_of(const Tensor& x, const Tensor& y, const Shape& weight, const ConvOptions& o) {
+  return {.c = weight[1],
           .h = x.size(2),
           .w = x.size(3),
-          .k = weight[0] / groups,
+          .k = weight[0] / o.groups,
           .oh = y.size(2),
           .ow = y.size(3),
           .r = weight[2],
@@ -77,13 +74,12 @@ DirectConv direct_conv(const Tensor& x, const Tensor& y, const Shape& weight, co
           .padding_h = o.padding.h,
           .padding_w = o.padding.w,
           .dilation_h = o.dilation.h,
-          .dilation_w = o.dilation.w,
-          .x_c = x.strides()[1],
-          .x_h = x.strides()[2],
-          .x_w = x.strides()[3],
-          .y_k = y.strides()[1],
-          .y_h = y.strides()[2],
-          .y_w = y.strides()[3]};
+          .dilation_w = o.dilation.w};
+}
+
+DirectConv direct_conv(const Tensor& x, const Tensor& y, const Shape& weight, const ConvOptions& o) {
+  const Strides &from = x.strides(), &to = y.strides();
+  return {sizes_of(x, y, weight, o), x.size(0), from[1], from[2], from[3], to[1], to[2], to[3]};
 }
 
 std::int64_t weight_size(const DirectConv& conv) { return conv.k * conv.c * conv.r * conv.s; }
@@ -160,11 +156,14 @@ void backward_input_direct(const Tensor& grad, const Tensor& weight, Tensor& gra
     for (std::int64_t b = 0; b < std::min(o.stride.w, grad_x.size(3)); ++b) {
       const Phase h = phase_of(a, weight.size(2), o.stride.h, o.padding.h, o.dilation.h);
       const Phase v = phase_of(b, weight.size(3), o.stride.w, o.padding.w, o.dilation.w);
-      ConvOptions turned{1, {h.padding, v.padding}, {h.dilation, v.dilation}, groups};
-      if (h.taps == 0 || v.taps == 0) turned.dilation = 1;
-      const std::int64_t last_h = h.first + (h.taps - 1) * h.step, last_w = v.first + (v.taps - 1) * v.step;
       Tensor part = every(every(grad_x, 2, a, o.stride.h), 3, b, o.stride.w);
-      run_direct(direct_conv(grad, part, {c * groups, k, h.taps, v.taps}, turned, groups), grad,
+      if (h.taps == 0 || v.taps == 0) {
+        part.fill(0);
+        continue;
+      }
+      const ConvOptions turned{1, {h.padding, v.padding}, {h.dilation, v.dilation}, groups};
+      const std::int64_t last_h = h.first + (h.taps - 1) * h.step, last_w = v.first + (v.taps - 1) * v.step;
+      run_direct(direct_conv(grad, part, {c * groups, k, h.taps, v.taps}, turned), grad,
                  weight.data<float>() + last_h * w[2] + last_w * w[3],
                  {w[1], w[0], -h.step * w[2], -v.step * w[3]}, k * w[0], nullptr, part, groups);
     }
@@ -228,28 +227,10 @@ void backward_weight_direct(const DirectConv& conv, const Tensor& x, const Tenso
 
 reference::ConvGeometry geometry(const Tensor& x, const Tensor& y, const Shape& weight,
                                  const Strides& weight_strides, const ConvOptions& o) {
-  reference::ConvGeometry g{.c = weight[1],
-                            .h = x.size(2),
-                            .w = x.size(3),
-                            .k = weight[0] / o.groups,
-                            .oh = y.size(2),
-                            .ow = y.size(3),
-                            .r = weight[2],
-                            .s = weight[3],
-                            .stride_h = o.stride.h,
-                            .stride_w = o.stride.w,
-                            .padding_h = o.padding.h,
-                            .padding_w = o.padding.w,
-                            .dilation_h = o.dilation.h,
-                            .dilation_w = o.dilation.w,
-                            .x_stride = {},
-                            .y_stride = {},
-                            .weight_stride = {}};
-  for (int i = 0; i < 4; ++i) {
-    g.x_stride[i] = x.strides()[i];
-    g.y_stride[i] = y.strides()[i];
-    g.weight_stride[i] = weight_strides[i];
-  }
+  reference::ConvGeometry g{sizes_of(x, y, weight, o), {}, {}, {}};
+  std::copy_n(x.strides().begin(), 4, g.x_stride);
+  std::copy_n(y.strides().begin(), 4, g.y_stride);
+  std::copy_n(weight_strides.begin(), 4, g.weight_stride);
   return g;
 }
 
@@ -287,8 +268,8 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, con
   if (input.dtype() == DType::float32) {
     const Tensor x = as_operand(input);
     Tensor y = empty_result(shape);
-    run_direct(direct_conv(x, y, weight.shape(), options, options.groups), x, weight.data<float>(),
-               weight.strides(), weight.shape()[0] / options.groups * weight.strides()[0],
+    run_direct(direct_conv(x, y, weight.shape(), options), x, weight.data<float>(), weight.strides(),
+               weight.shape()[0] / options.groups * weight.strides()[0],
                bias.defined() ? dense_bias.data<float>() : nullptr, y, options.groups);
     return y;
   }
@@ -343,7 +324,7 @@ Tensor conv2d_backward_weight(const Tensor& grad_out, const Tensor& input, const
   if (input.dtype() == DType::float32) {
     const Tensor x = as_batch_innermost(input);
     const Tensor grad = as_batch_innermost(grad_out);
-    const DirectConv conv = direct_conv(x, grad, weight_shape, options, options.groups);
+    const DirectConv conv = direct_conv(x, grad, weight_shape, options);
     backward_weight_direct(conv, x, grad, grad_weight, options.groups);
     return grad_weight;
   }

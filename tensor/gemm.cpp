@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "tensor/check.h"
+#include "tensor/divide_up.h"
 #include "tensor/kernels/gemm.h"
 #include "tensor/kernels/transpose.h"
 #include "tensor/parallel.h"
@@ -46,8 +47,6 @@ constexpr std::int64_t kMostFetchers = 4;
 constexpr std::int64_t kFewRows = 64;
 constexpr std::int64_t kDepthWorthTurning = 64;
 constexpr std::int64_t kWorkPerThread = 1 << 20;  // multiplications
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 struct Problem {
   std::int64_t m, n, k;

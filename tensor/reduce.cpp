@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "tensor/divide_up.h"
 #include "tensor/factory.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/reduce.h"
@@ -21,8 +22,6 @@ constexpr std::int64_t kChunkRows = 256;  // rows added up into one partial row
 
 template <class T>
 using Sum = std::conditional_t<std::is_same_v<T, float>, double, T>;
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 struct Dims {
   Shape sizes;

@@ -6,6 +6,7 @@
 #include "apps/profile/timing.h"
 #include "quant/kernels/bits.h"
 #include "quant/tiling.h"
+#include "tensor/divide_up.h"
 #include "tensor/storage.h"
 
 namespace nibble {
@@ -18,8 +19,6 @@ using quant::Tiling;
 using quant::WeightForm;
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
 // The flip of activations of 8 bits, which are unsigned here.
 std::uint8_t flip_of(const QGemmKernels& kernels, int act_bits) {
   return static_cast<std::uint8_t>(act_bits == 8 && kernels.signed_activations ? 0x80 : 0);

@@ -6,6 +6,7 @@
 
 #include "quant/integer/bounds.h"
 #include "tensor/check.h"
+#include "tensor/divide_up.h"
 
 namespace nibble::quant {
 namespace {
@@ -16,8 +17,6 @@ constexpr std::int64_t kBandPositions = 256;
 constexpr std::int64_t kSpare = 64;
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
 // Below three channels, four neighbouring pixels make fuller words than four channels would.
 bool builds_windows_of_bytes(const IntProduct& layer, std::int64_t channels, bool of_pixels) {
   return of_pixels && channels < 3 && layer.options.groups == 1;

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 
+#include "tensor/kernels/conv_sizes.h"
 #include "tensor/simd/dispatch.h"
 
 namespace nibble {
@@ -9,18 +10,14 @@ namespace nibble {
 // Direct convolution of float32 tensors, without im2col or shuffles. For a batch the innermost axis in memory
 // holds its images: each vector is one pixel of several of them. For a few images, one by one, it holds the
 // output channels. Strides are in floats.
-struct DirectConv {
+struct DirectConv : ConvSizes {
   std::ptrdiff_t images;
-  std::ptrdiff_t c, h, w;    // input channels and size
-  std::ptrdiff_t k, oh, ow;  // output channels and size
-  std::ptrdiff_t r, s;       // kernel size
-  std::ptrdiff_t stride_h, stride_w, padding_h, padding_w, dilation_h, dilation_w;
   std::ptrdiff_t x_c, x_h, x_w;
   std::ptrdiff_t y_k, y_h, y_w;
 };
 
 // Weights are packed [r][s][c][k], the channels padded to a multiple of kConvLanes for forward_image.
-// Products are added up in the order r, s, c, each with a single rounding, and the bias comes last: as in
+// Products are added up in the order r, s, c by fused_multiply_add, and the bias comes last: as in
 // oneDNN's direct convolution, which PyTorch calls. A quantized activation often lies exactly between two
 // codes, and there the order of a float sum decides. Of a batch, a single output channel whose taps are
 // neighbours is added up in the order r, c, s.

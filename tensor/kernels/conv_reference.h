@@ -2,14 +2,12 @@
 
 #include <cstdint>
 
+#include "tensor/kernels/conv_sizes.h"
+
 namespace nibble::reference {
 
-// A two-dimensional convolution of tensors in any layout: sizes, and strides in elements.
-struct ConvGeometry {
-  std::int64_t c, h, w;    // input channels per group, input size
-  std::int64_t k, oh, ow;  // output channels per group, output size
-  std::int64_t r, s;       // kernel size
-  std::int64_t stride_h, stride_w, padding_h, padding_w, dilation_h, dilation_w;
+// A convolution of tensors in any layout: strides in elements.
+struct ConvGeometry : ConvSizes {
   std::int64_t x_stride[4], y_stride[4], weight_stride[4];  // NCHW, NCHW, KCRS
 };
 

@@ -178,7 +178,7 @@ inline VecF fma(VecF a, VecF b, VecF c) {
 #endif
 }
 
-// a * b + c with one rounding on every tier. sse2 goes through double, where the product is exact.
+// a * b + c with one rounding; on sse2 with a second one from double, where the product is exact.
 inline VecF fused_multiply_add(VecF a, VecF b, VecF c) {
 #if defined(__x86_64__) && !defined(__FMA__)
   const auto low_half = [](__m128 x, __m128 y, __m128 z) {

@@ -1,6 +1,6 @@
 #include "apps/training/run.h"
 
-#include "nn/loss.h"
+#include "autograd/ops_loss.h"
 #include "tensor/factory.h"
 #include "tensor/parallel.h"
 #include "tests/support/catch.h"
@@ -14,7 +14,7 @@ TEST_CASE("a warm training step asks the system for no memory") {
     Rng rng(2);
     const Tensor x = uniform({1, 28, 28, 8}, 0, 1, rng).permute({3, 0, 1, 2}), y = arange(8);
     const auto step = [&] {
-      const Variable loss = nn::cross_entropy(run.model(x), y);
+      const Variable loss = cross_entropy(run.model(x), y);
       run.optimizer->zero_grad();
       loss.backward();
       run.optimizer->step();

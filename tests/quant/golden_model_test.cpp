@@ -2,9 +2,9 @@
 
 #include <cmath>
 
+#include "autograd/ops_loss.h"
 #include "nn/activation.h"
 #include "nn/flatten.h"
-#include "nn/loss.h"
 #include "nn/pool.h"
 #include "nn/sequential.h"
 #include "nn/sgd.h"
@@ -233,7 +233,7 @@ TEST_CASE("golden: thirty training steps follow the reference step by step") {
         if (dynamic_cast<QuantActivation*>(module.get()) != nullptr)
           scales.push_back(QuantTensor(x).scale().value().item());
       }
-      const Variable loss = nn::cross_entropy(softmax(x, 1), labels.narrow(0, 64 * step, 64));
+      const Variable loss = cross_entropy(softmax(x, 1), labels.narrow(0, 64 * step, 64));
       CHECK(std::abs(loss.value().item() - losses.data<float>()[step]) <= 1e-4);
       for (std::size_t k = 0; k < scales.size(); ++k) {
         const double expected =

@@ -3,6 +3,7 @@
 #include <exception>
 #include <iostream>
 #include <string>
+#include <vector>
 
 #include "apps/commands/cpu_command.h"
 #include "apps/commands/data_command.h"
@@ -31,6 +32,13 @@ int fail(std::string message, int code) {
   std::replace(message.begin(), message.end(), '\n', ' ');
   std::cerr << "nibble: " << message << std::endl;
   return code;
+}
+
+// Of `nibble bogus` CLI11 says that a subcommand is required, not that bogus is none.
+std::string reason(const CLI::ParseError& error, const CLI::App& app) {
+  const std::vector<std::string> unknown = app.remaining(true);
+  const bool misses_something = error.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError);
+  return misses_something && !unknown.empty() ? "unknown argument " + unknown.front() : error.what();
 }
 
 }  // namespace
@@ -64,7 +72,7 @@ int main(int argc, char** argv) {
       if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success))
         app.exit(error);  // --help or --version
       else
-        return fail(std::string(error.what()) + " (see 'nibble COMMAND --help')", kUsage);
+        return fail(reason(error, app) + " (see 'nibble COMMAND --help')", kUsage);
     }
     if (!nibble::standard_output_is_whole()) return fail("cannot write to standard output", kFailure);
     return 0;

@@ -7,6 +7,9 @@
 
 namespace nibble {
 
+// Contiguous tensors. All throw std::invalid_argument where the bytes of a shape leave 63 bits, std::bad_alloc
+// where the system has no memory for them.
+
 Tensor empty(const Shape& shape, DType dtype = DType::float32);  // contents undefined
 Tensor empty_like(const Tensor& like);                           // contiguous, same shape and dtype
 Tensor zeros(const Shape& shape, DType dtype = DType::float32);
@@ -14,6 +17,7 @@ Tensor ones(const Shape& shape, DType dtype = DType::float32);
 Tensor full(const Shape& shape, double value, DType dtype = DType::float32);
 Tensor scalar(double value, DType dtype = DType::float32);  // rank 0
 Tensor arange(std::int64_t n, DType dtype = DType::int64);  // 0, 1, ..., n-1
+// In [low, high), and of the normal distribution; drawn in float64, in row-major order.
 Tensor uniform(const Shape& shape, double low, double high, Rng& rng, DType dtype = DType::float32);
 Tensor normal(const Shape& shape, double mean, double stddev, Rng& rng, DType dtype = DType::float32);
 

@@ -33,11 +33,14 @@ MaxPoolResult max_pool2d(const Tensor& x, Size2 kernel, const PoolOptions& optio
 Tensor max_pool2d_backward(const Tensor& grad_out, const Tensor& indices, const Shape& x_shape, Size2 kernel,
                            const PoolOptions& options = {});
 
+// Means of windows -> [N, C, OH, OW]. Padding counts as 0, and as elements with count_include_pad. Throws for
+// dilation, and as max_pool2d.
 Tensor avg_pool2d(const Tensor& x, Size2 kernel, const PoolOptions& options = {});
 Tensor avg_pool2d_backward(const Tensor& grad_out, const Shape& x_shape, Size2 kernel,
                            const PoolOptions& options = {});
 
-// Output cell i averages input [floor(i*H/OH), ceil((i+1)*H/OH)).
+// [N, C, H, W] -> [N, C, output.h, output.w]: output cell i averages input [floor(i*H/OH), ceil((i+1)*H/OH)).
+// Throws for other ranks, empty planes and an empty output.
 Tensor adaptive_avg_pool2d(const Tensor& x, Size2 output);
 Tensor adaptive_avg_pool2d_backward(const Tensor& grad_out, const Shape& x_shape);
 

@@ -125,7 +125,7 @@ void add_data_command(CLI::App& app) {
   sub = add("show", "Write a contact sheet (PNG), before and after augmentation", show);
   sub->add_option("--data", options->data, kFolder);
   sub->add_option("--out", options->out, "PNG to write")->capture_default_str();
-  sub->add_option("--seed", options->seed, "Of the rotations")->check(not_negative())->capture_default_str();
+  sub->add_option("--seed", options->seed, "Of the rotations")->check(seed())->capture_default_str();
   sub->add_option("--rotate", options->rotate, "DEG or LO,HI: range of the random rotation")
       ->capture_default_str();
   sub->add_option("--count", options->count, "Images")->check(CLI::Range(1, 1000))->capture_default_str();

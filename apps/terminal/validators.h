@@ -1,6 +1,8 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <charconv>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -17,11 +19,14 @@ inline CLI::Validator between(double low, double high, const std::string& text) 
       "");
 }
 
-// CLI11 would read -3 as 2^64 - 3.
-inline CLI::Validator not_negative() {
+// A whole number of 64 bits. CLI11 would read -3 as 2^64 - 3, and 2^64 as 2^64 - 1.
+inline CLI::Validator seed() {
   return CLI::Validator(
       [](std::string& input) {
-        return input.empty() || input.front() != '-' ? std::string() : "must not be negative, got " + input;
+        std::uint64_t value = 0;
+        const auto [end, error] = std::from_chars(input.data(), input.data() + input.size(), value);
+        const bool whole = error == std::errc() && end == input.data() + input.size();
+        return whole ? std::string() : "must be a whole number from 0 to 2^64 - 1, not " + input;
       },
       "");
 }

@@ -32,10 +32,10 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
       ->type_name("DIR");
   command.add_option("--seed", options.seed, "Of initialisation, shuffling, augmentation (0)")
       ->type_name("N")
-      ->check(not_negative());
+      ->check(seed());
   command.add_option("--test-seed", options.test_seed, "Of the frozen augmented test set (0)")
       ->type_name("N")
-      ->check(not_negative());
+      ->check(seed());
   command.add_option("--threads", options.threads, "Else OMP_NUM_THREADS or all cores")
       ->type_name("N")
       ->check(between(1, 1024, "1..1024"));

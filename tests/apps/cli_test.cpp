@@ -37,3 +37,18 @@ TEST_CASE("a wrong command line gives one line on stderr and a non-zero exit") {
   CHECK(outcome.err.rfind("nibble: ", 0) == 0);
   CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
 }
+
+TEST_CASE("a wrong command line names what is wrong with it") {
+  const auto error_of = [](const std::vector<std::string>& arguments) {
+    return nibble_program(arguments).err;
+  };
+  CHECK(error_of({"nonsense"}).find("unknown argument nonsense") != std::string::npos);
+  CHECK(error_of({"data", "nonsense"}).find("unknown argument nonsense") != std::string::npos);
+  CHECK(error_of({}).find("subcommand is required") != std::string::npos);
+  for (const char* seed : {"-3", "18446744073709551616", "1.5", "one", ""}) {
+    INFO(seed);
+    const Outcome outcome = nibble_program({"train", "--seed", seed});
+    CHECK(outcome.code == 2);
+    CHECK(outcome.err.find("must be a whole number from 0 to 2^64 - 1") != std::string::npos);
+  }
+}

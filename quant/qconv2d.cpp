@@ -6,10 +6,21 @@
 #include "quant/kernels/bits.h"
 #include "quant/row_source.h"
 #include "tensor/check.h"
+#include "tensor/divide_up.h"
 #include "tensor/storage.h"
 
 namespace nibble::quant {
 namespace {
+
+// A few bytes are copied before memcpy has found out how many they are.
+void copy(const std::uint8_t* from, std::uint8_t* to, std::size_t n) {
+  constexpr std::size_t kFew = 8;
+  if (n >= kFew) {
+    std::memcpy(to, from, n);
+    return;
+  }
+  for (std::size_t i = 0; i < n; ++i) to[i] = from[i];
+}
 
 // One output pixel a row: its window of the channels of one group.
 class WindowRows : public RowSource {
@@ -25,9 +36,9 @@ class WindowRows : public RowSource {
 
   const std::uint8_t* row(std::int64_t i, std::uint8_t* scratch) const override {
     const ConvOptions& o = w_.options();
-    const std::int64_t image = i / (out_height_ * out_width_);
-    const std::int64_t top = i / out_width_ % out_height_ * o.stride.h - o.padding.h;
-    const std::int64_t left = i % out_width_ * o.stride.w - o.padding.w;
+    const std::int64_t line = i / out_width_, image = line / out_height_;
+    const std::int64_t top = (line - image * out_height_) * o.stride.h - o.padding.h;
+    const std::int64_t left = (i - line * out_width_) * o.stride.w - o.padding.w;
     std::uint8_t* out = scratch;
     for (std::int64_t r = 0; r < w_.weight_shape()[2]; ++r) {
       const std::int64_t y = top + r * o.dilation.h;
@@ -40,24 +51,26 @@ class WindowRows : public RowSource {
 
  private:
   std::uint8_t* pad(std::uint8_t* out, std::int64_t pixels) const {
+    if (pixels == 0) return out;
     std::memset(out, x_.format.zero_point, static_cast<std::size_t>(pixels * channels_));
     return out + pixels * channels_;
   }
 
   std::uint8_t* copy_line(const std::uint8_t* line, std::int64_t left, std::uint8_t* out) const {
     const std::int64_t step = w_.options().dilation.w, window = w_.weight_shape()[3];
-    // Pixels [begin, end) of the window lie in the image.
-    const std::int64_t begin = std::clamp<std::int64_t>((-left + step - 1) / step, 0, left < 0 ? window : 0);
-    const std::int64_t end =
-        std::clamp<std::int64_t>((x_.width - left + step - 1) / step, begin, std::max(begin, window));
+    // Pixels [begin, end) of the window lie in the image: mostly all, which is known without a division.
+    std::int64_t begin = 0, end = window;
+    if (left < 0) begin = std::min(window, divide_up(-left, step));
+    if (left + (window - 1) * step >= x_.width)
+      end = std::max(begin, left < x_.width ? divide_up(x_.width - left, step) : 0);
     out = pad(out, begin);
     const std::uint8_t* const from = line + (left + begin * step) * x_.channels;
     const auto count = static_cast<std::size_t>(channels_);
     if (step == 1 && channels_ == x_.channels) {
-      std::memcpy(out, from, count * static_cast<std::size_t>(end - begin));
+      copy(from, out, count * static_cast<std::size_t>(end - begin));
     } else {
       for (std::int64_t s = 0; s < end - begin; ++s)
-        std::memcpy(out + s * channels_, from + s * step * x_.channels, count);
+        copy(from + s * step * x_.channels, out + s * channels_, count);
     }
     return pad(out + (end - begin) * channels_, window - end);
   }

@@ -3,23 +3,12 @@
 #include <algorithm>
 #include <vector>
 
+#include "quant/code_bytes.h"
 #include "quant/code_pool.h"
 #include "tensor/factory.h"
 #include "tensor/parallel.h"
 
 namespace nibble::quant {
-namespace {
-
-const std::uint8_t* bytes_of(const Tensor& t) {
-  if (t.dtype() == DType::uint8) return t.data<std::uint8_t>();
-  return reinterpret_cast<const std::uint8_t*>(t.data<std::int8_t>());
-}
-std::uint8_t* mutable_bytes_of(Tensor& t) {
-  if (t.dtype() == DType::uint8) return t.mutable_data<std::uint8_t>();
-  return reinterpret_cast<std::uint8_t*>(t.mutable_data<std::int8_t>());
-}
-
-}  // namespace
 
 Tensor qmax_pool2d(const Tensor& codes, Size2 kernel, const PoolOptions& options) {
   NIBBLE_CHECK(codes.defined(), "qmax_pool2d: codes are undefined");
@@ -39,8 +28,8 @@ Tensor qmax_pool2d(const Tensor& codes, Size2 kernel, const PoolOptions& options
                       options);
   constexpr std::int64_t kGrain = 32768;  // bytes: below that a second thread costs more than it brings
   const std::int64_t per_row = std::max<std::int64_t>(1, kernel.h * row_bytes);
-  const std::uint8_t* const source = bytes_of(x);
-  std::uint8_t* const target = mutable_bytes_of(y);
+  const std::uint8_t* const source = code_bytes(x);
+  std::uint8_t* const target = mutable_code_bytes(y);
   parallel_for(shape[0] * rows, std::max<std::int64_t>(1, kGrain / per_row),
                [&](std::int64_t begin, std::int64_t end) {
                  std::vector<std::uint8_t> scratch(static_cast<std::size_t>(pool.scratch_bytes()));

@@ -1,8 +1,8 @@
 #include "quant/quantize.h"
 
-#include <algorithm>
 #include <cmath>
 
+#include "quant/code_bytes.h"
 #include "tensor/factory.h"
 #include "tensor/parallel.h"
 
@@ -11,8 +11,9 @@ namespace {
 
 constexpr std::int64_t kGrain = 16384;  // elements: below that a second thread costs more than it brings
 
-void check_scale(const char* op, float scale) {
+void check_affine(const char* op, float scale, float zero_point) {
   NIBBLE_CHECK(scale > 0 && std::isfinite(scale), op, ": scale is ", scale, ", expected a positive number");
+  NIBBLE_CHECK(std::isfinite(zero_point), op, ": zero point is ", zero_point, ", expected a finite number");
 }
 
 }  // namespace
@@ -20,7 +21,7 @@ void check_scale(const char* op, float scale) {
 Tensor quantize(const Tensor& x, const QuantizeParams& p) {
   NIBBLE_CHECK(x.defined() && x.dtype() == DType::float32, "quantize: input is ",
                x.defined() ? name_of(x.dtype()) : "undefined", ", expected float32");
-  check_scale("quantize", p.scale);
+  check_affine("quantize", p.scale, p.zero_point);
   const bool is_signed = p.lo < 0;
   const float least = is_signed ? -128 : 0, most = is_signed ? 127 : 255;
   NIBBLE_CHECK(
@@ -29,8 +30,7 @@ Tensor quantize(const Tensor& x, const QuantizeParams& p) {
   const Tensor in = x.contiguous();
   Tensor codes = empty(x.shape(), is_signed ? DType::int8 : DType::uint8);
   const float* const from = in.data<float>();
-  auto* const to = is_signed ? reinterpret_cast<std::uint8_t*>(codes.mutable_data<std::int8_t>())
-                             : codes.mutable_data<std::uint8_t>();
+  std::uint8_t* const to = mutable_code_bytes(codes);
   parallel_for(x.numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
     quantize_kernels().quantize(from + begin, to + begin, static_cast<std::size_t>(end - begin), p);
   });
@@ -41,16 +41,14 @@ Tensor dequantize(const Tensor& codes, float scale, float zero_point) {
   NIBBLE_CHECK(codes.defined() && (codes.dtype() == DType::int8 || codes.dtype() == DType::uint8),
                "dequantize: codes are ", codes.defined() ? name_of(codes.dtype()) : "undefined",
                ", expected int8 or uint8");
-  check_scale("dequantize", scale);
-  const bool is_signed = codes.dtype() == DType::int8;
+  check_affine("dequantize", scale, zero_point);
   const Tensor in = codes.contiguous();
   Tensor x = empty(codes.shape());
-  const auto* const from =
-      is_signed ? reinterpret_cast<const std::uint8_t*>(in.data<std::int8_t>()) : in.data<std::uint8_t>();
+  const std::uint8_t* const from = code_bytes(in);
   float* const to = x.mutable_data<float>();
   parallel_for(x.numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
     quantize_kernels().dequantize(from + begin, to + begin, static_cast<std::size_t>(end - begin), scale,
-                                  zero_point, is_signed);
+                                  zero_point, codes.dtype() == DType::int8);
   });
   return x;
 }

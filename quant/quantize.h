@@ -9,7 +9,8 @@ namespace nibble::quant {
 // uint8.
 //   code = clamp(round(x / scale + zero_point), lo, hi)
 // rounding half to even, as a quantized layer does in training; infinity saturates, NaN becomes lo. Throws
-// std::invalid_argument for another dtype, a scale that is not a positive number, and codes beyond a byte.
+// std::invalid_argument for another dtype, a scale that is not a positive number, a zero point that is
+// not finite, and codes beyond a byte.
 Tensor quantize(const Tensor& x, const QuantizeParams& params);
 
 // (code - zero_point) * scale as float32, contiguous, of int8 or uint8 codes. Throws for other dtypes and

@@ -19,6 +19,7 @@ using quant::Tiling;
 using quant::WeightForm;
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
 // The flip of activations of 8 bits, which are unsigned here.
 std::uint8_t flip_of(const QGemmKernels& kernels, int act_bits) {
   return static_cast<std::uint8_t>(act_bits == 8 && kernels.signed_activations ? 0x80 : 0);

@@ -17,6 +17,7 @@ constexpr std::int64_t kBandPositions = 256;
 constexpr std::int64_t kSpare = 64;
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
 // Below three channels, four neighbouring pixels make fuller words than four channels would.
 bool builds_windows_of_bytes(const IntProduct& layer, std::int64_t channels, bool of_pixels) {
   return of_pixels && channels < 3 && layer.options.groups == 1;

@@ -357,7 +357,8 @@ struct Inputs {
   Run run[2 * kTaps - 1] = {};
 };
 
-// `inside(t)` are the columns for which input t lies inside; t + 1 goes over the border no later than t.
+// `inside(t)` are the columns for which input t lies inside. They move to the left as t grows, so that those
+// inside at one column are neighbours.
 template <class F>
 void set_runs(Inputs& inputs, Index columns, F inside) {
   for (Index column = 0, end; column < columns; column = end) {

@@ -66,6 +66,9 @@ TEST_CASE("quantize and dequantize: what does not fit is named") {
     CHECK_THROWS_WITH(quantize(x, {scale, 0, 0, 255}), Catch::Contains("quantize: scale is"));
     CHECK_THROWS_WITH(dequantize(zeros({2}, DType::int8), scale, 0), Catch::Contains("dequantize: scale is"));
   }
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  CHECK_THROWS_WITH(quantize(x, {1, nan, 0, 255}), Catch::Contains("quantize: zero point is nan"));
+  CHECK_THROWS_WITH(dequantize(zeros({2}, DType::int8), 1, nan), Catch::Contains("zero point is nan"));
   CHECK_THROWS_WITH(quantize(x, {1, 0, 0, 256}), Catch::Contains("codes from 0 to 256"));
   CHECK_THROWS_WITH(quantize(x, {1, 0, -1, 128}), Catch::Contains("codes from -1 to 128"));
   CHECK_THROWS_WITH(quantize(x, {1, 0, 3, 2}), Catch::Contains("codes from 3 to 2"));

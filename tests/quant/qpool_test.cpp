@@ -57,6 +57,18 @@ TEST_CASE("qmax_pool2d chooses the codes that max_pool2d does") {
   }
 }
 
+TEST_CASE("qmax_pool2d: large windows") {
+  Rng rng(5);
+  for (const DType dtype : {DType::uint8, DType::int8})
+    for (const Size2 kernel : {Size2(8, 9), Size2(9, 8), Size2(17, 16), Size2(20, 25)}) {
+      INFO(dtype << " kernel " << kernel);
+      const Tensor codes = random_codes({1, 5, 20, 25}, dtype, rng);
+      const PoolOptions o{.stride = 1, .padding = 4};
+      CHECK(test::same_elements(qmax_pool2d(codes, kernel, o).contiguous().to(DType::float64),
+                                pooled_as_floats(codes, kernel, o)));
+    }
+}
+
 TEST_CASE("qmax_pool2d: padding never wins, and nothing but padding is the least code") {
   for (DType dtype : {DType::uint8, DType::int8}) {
     const double least = dtype == DType::int8 ? -128 : 0;

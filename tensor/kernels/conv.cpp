@@ -12,6 +12,8 @@ constexpr Index kVec = static_cast<Index>(kLanes);
 
 // Register blocks, with room for the operands: 32 vector registers on AVX-512 and NEON, 16 below. At most
 // kSums accumulators of up to kChannels output channels (forward), kGradChannels x kTaps (weight gradient).
+// Blocks are flattened: sums that are handed to a single lambda that was not inlined live in memory
+// everywhere.
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr Index kSums = 24, kGradChannels = 8;
 #else
@@ -61,8 +63,8 @@ struct Taps {
 // K output channels times P neighbouring pixels times V vectors of images, from x and to y, which point to
 // the first pixel's first tap and its first output channel.
 template <Index K, Index P, Index V, bool Whole>
-void forward_block(const DirectConv& p, const float* x, const float* weight, const float* bias, Taps taps,
-                   float* y, Index n) {
+[[gnu::flatten]] void forward_block(const DirectConv& p, const float* x, const float* weight,
+                                    const float* bias, Taps taps, float* y, Index n) {
   constexpr std::make_index_sequence<K> channels{};
   constexpr std::make_index_sequence<P * V> vectors{};
   const auto offset = [](auto i, Index pixel) {
@@ -184,8 +186,9 @@ void forward_row(const DirectConv& p, const float* x, const float* weight, const
 // neighbours too: what is loaded of the input serves up to S of the pixels. `columns` are those of the
 // P + S - 1 input columns that exist.
 template <Index P, Index V, Index S, bool Whole>
-void single_channel_block(const DirectConv& p, const float* x, const float* weight, const float* bias,
-                          Range taps_h, Range columns, float* y, Index n) {
+[[gnu::flatten]] void single_channel_block(const DirectConv& p, const float* x, const float* weight,
+                                           const float* bias, Range taps_h, Range columns, float* y,
+                                           Index n) {
   constexpr std::make_index_sequence<P> pixels{};
   constexpr std::make_index_sequence<V> vectors{};
   constexpr std::make_index_sequence<S> taps{};
@@ -197,24 +200,21 @@ void single_channel_block(const DirectConv& p, const float* x, const float* weig
     for (Index c = 0; c < p.c; ++c, in += p.x_c, ++w) {
       VecF broadcast[S];
       unroll(taps, [&](auto s) { broadcast[s] = VecF(w[static_cast<Index>(s) * p.c]); });
-      unroll(
-          std::make_index_sequence<P + S - 1>{}, [&](auto i) __attribute__((always_inline)) {
-            constexpr auto kColumn = static_cast<Index>(i);
-            if (kColumn < columns.begin || kColumn >= columns.end) return;
-            VecF value[V];
+      unroll(std::make_index_sequence<P + S - 1>{}, [&](auto i) {
+        constexpr auto kColumn = static_cast<Index>(i);
+        if (kColumn < columns.begin || kColumn >= columns.end) return;
+        VecF value[V];
+        unroll(vectors, [&](auto v) {
+          value[v] = in_register(load_some<Whole>(in + kColumn * p.x_w + static_cast<Index>(v) * kVec, n));
+        });
+        unroll(taps, [&](auto s) {
+          constexpr Index kPixel = kColumn - static_cast<Index>(s);
+          if constexpr (kPixel >= 0 && kPixel < P)
             unroll(vectors, [&](auto v) {
-              value[v] =
-                  in_register(load_some<Whole>(in + kColumn * p.x_w + static_cast<Index>(v) * kVec, n));
+              sum[kPixel][v] = fused_multiply_add(broadcast[s], value[v], sum[kPixel][v]);
             });
-            unroll(
-                taps, [&](auto s) __attribute__((always_inline)) {
-                  constexpr Index kPixel = kColumn - static_cast<Index>(s);
-                  if constexpr (kPixel >= 0 && kPixel < P)
-                    unroll(vectors, [&](auto v) {
-                      sum[kPixel][v] = fused_multiply_add(broadcast[s], value[v], sum[kPixel][v]);
-                    });
-                });
-          });
+        });
+      });
     }
   }
   const VecF shift(bias != nullptr ? *bias : 0.0f);
@@ -404,8 +404,8 @@ template <Index First, Index Count, Index T, Index K>
 
 // Adds the products of a row of the gradients of K output channels with T inputs.
 template <Index K, Index T>
-void backward_weight_block(const DirectConv& p, const float* x, const float* grad, const Inputs& inputs,
-                           float* sums) {
+[[gnu::flatten]] void backward_weight_block(const DirectConv& p, const float* x, const float* grad,
+                                            const Inputs& inputs, float* sums) {
   constexpr std::make_index_sequence<K> channels{};
   constexpr std::make_index_sequence<T> all{};
   VecF sum[T][K];
@@ -414,14 +414,12 @@ void backward_weight_block(const DirectConv& p, const float* x, const float* gra
   });
   for (Index i = 0; i < inputs.runs; ++i) {
     const Inputs::Run& run = inputs.run[i];
-    unroll(
-        all, [&](auto first) __attribute__((always_inline)) {  // else `sum` would have to live in memory
-          unroll(
-              std::make_index_sequence<T - first>{}, [&](auto more) __attribute__((always_inline)) {
-                if (run.first == first && run.last == static_cast<Index>(first + more) + 1)
-                  add_columns<first, more + 1>(sum, p, x, grad, inputs.x_step, run.columns);
-              });
-        });
+    unroll(all, [&](auto first) {
+      unroll(std::make_index_sequence<T - first>{}, [&](auto more) {
+        if (run.first == first && run.last == static_cast<Index>(first + more) + 1)
+          add_columns<first, more + 1>(sum, p, x, grad, inputs.x_step, run.columns);
+      });
+    });
   }
   unroll(all, [&](auto t) {
     unroll(channels, [&](auto k) { store(sums + t * inputs.sum_step + k * kConvLanes, sum[t][k]); });

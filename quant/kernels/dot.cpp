@@ -16,7 +16,7 @@
 //
 // Instructions per 64 multiply-adds and row with AVX-512 VNNI: 1 dot, 1 broadcast load; per 64 weights,
 // shared by the rows of a tile: 8 bits 1 load; 4 bits 1/2 load, 3/2 shift and mask; 2 bits 1/4 and 7/4; 1 bit
-// 1/8 and 15/8.
+// 1/8 and 15/8; of one row 2 bits 1/4 and 5/4, 1 bit 1/8 and 9/8.
 
 #include <utility>
 
@@ -39,9 +39,10 @@ constexpr std::size_t kRowCounts[] = {1, 2, 4, 0};
 #endif
 constexpr std::size_t kMaxRows = kRowCounts[std::size(kRowCounts) - 2];
 constexpr std::size_t kFewRows = 4;
-// How far ahead of a product of few rows its weights are fetched: it waits for memory, and the processor's
-// own prefetching stops at every page.
-constexpr std::size_t kAhead = 1024;
+// How far ahead of a product of few rows its weights are fetched: from memory into L2, because the
+// processor's own prefetching stops at every page and L1 waits for few lines at a time; and from there into
+// L1.
+constexpr std::size_t kAhead = 1024, kNear = 256;
 
 // ---- Products. A form says how a vector of weights becomes operands, and how their products are added up.
 
@@ -95,12 +96,14 @@ struct Words {
 };
 #endif
 
-// Forms that need 8 accumulators for each sum.
+// Forms whose planes have sums of their own.
 template <class Form, std::size_t M>
 constexpr bool kSumsByPlane = false;
 #if defined(__AVX512VNNI__)
 template <>
 constexpr bool kSumsByPlane<Exact<1>, 1> = true;
+template <>
+constexpr bool kSumsByPlane<Exact<2>, 1> = true;
 #endif
 
 // Activations [unit][row] and a vector of weights per panel, both running along k.
@@ -117,7 +120,10 @@ template <class Form, std::size_t M, std::size_t V, class F>
   constexpr auto vecs = std::make_index_sequence<V>{};
   VecI raw[V];
   unroll(vecs, [&](auto v) { raw[v] = load_ints(from.w[v] + from.at); });
-  if constexpr (M <= 2) unroll(vecs, [&](auto v) { prefetch_bytes(from.w[v] + from.at + kAhead); });
+  if constexpr (M <= 2) {
+    unroll(vecs, [&](auto v) { prefetch_into_l2(from.w[v] + from.at + kAhead); });
+    unroll(vecs, [&](auto v) { prefetch_bytes(from.w[v] + from.at + kNear); });
+  }
   unroll(std::make_index_sequence<Form::kUnits>{}, [&](auto p) {
     VecI operand[V];
     unroll(vecs, [&](auto v) { operand[v] = Form::template operand<p>(raw[v]); });
@@ -138,37 +144,39 @@ template <class Form, std::size_t M, std::size_t V>
 }
 
 #if defined(__AVX512VNNI__)
-// Single bits of one row: a plane is masked but not shifted, so its bytes are 2^p (the topmost, signed, -128)
-// and its sums, which have accumulators of their own, are shifted instead. Two instructions for 64 products
-// where three would keep memory waiting.
+// One or two bits by one row: of each half of a byte the planes are masked but not shifted, and their sums,
+// multiples of a power of two, are shifted instead: two instructions for 64 products, and an eighth or a
+// quarter of a shift. Those of two bits get as large as 255 x 12 for every other code, which
+// PackedMatrix::max_k, 255 x 3 x 2 for every code, leaves room for; those of one bit, 255 x 8 for every
+// fourth, are smaller.
 template <class Form, std::size_t M, std::size_t V>
 requires(kSumsByPlane<Form, M>)
     [[gnu::always_inline]] inline void accumulate(std::size_t blocks, Operands<V>& from, VecI (&acc)[M][V]) {
+  constexpr int kBits = 8 / static_cast<int>(Form::kUnits);
+  constexpr std::size_t kPlanes = 4 / kBits;
   constexpr auto vecs = std::make_index_sequence<V>{};
-  constexpr auto planes = std::make_index_sequence<8>{};
-  constexpr std::size_t kMostBlocks = 0x7fffffff / (4 * 255 * 128);
-  while (blocks > 0) {
-    const std::size_t count = blocks < kMostBlocks ? blocks : kMostBlocks;
-    VecI sum[8][V];
-    unroll(planes, [&](auto p) { unroll(vecs, [&](auto v) { sum[p][v] = VecI(0); }); });
-    for (std::size_t b = 0; b < count; ++b, from.a += 8, from.at += kVecBytes) {
-      unroll(vecs, [&](auto v) { prefetch_bytes(from.w[v] + from.at + kAhead); });
-      unroll(vecs, [&](auto v) {
-        const VecI raw = load_ints(from.w[v] + from.at);
-        unroll(planes, [&](auto p) {
-          constexpr auto kMask = static_cast<std::int32_t>(0x01010101u << p);
-          sum[p][v] = dot4(sum[p][v], VecI(from.a[p]), raw & VecI(kMask));
-        });
+  constexpr auto planes = std::make_index_sequence<kPlanes>{};
+  VecI sum[kPlanes][V];
+  unroll(planes, [&](auto p) { unroll(vecs, [&](auto v) { sum[p][v] = VecI(0); }); });
+  for (; blocks > 0; --blocks, from.a += Form::kUnits, from.at += kVecBytes) {
+    VecI raw[V];
+    unroll(vecs, [&](auto v) { raw[v] = load_ints(from.w[v] + from.at); });
+    unroll(vecs, [&](auto v) { prefetch_into_l2(from.w[v] + from.at + kAhead); });
+    unroll(std::make_index_sequence<2>{}, [&](auto half) {
+      if constexpr (half == 1) unroll(vecs, [&](auto v) { raw[v] = raw[v] >> 4; });
+      unroll(planes, [&](auto p) {
+        constexpr std::uint32_t kLowest = kBits == 1 ? 0x01010101u : 0x03030303u;
+        const VecI a(from.a[half * kPlanes + p]), mask(static_cast<std::int32_t>(kLowest << (kBits * p)));
+        unroll(vecs, [&](auto v) { sum[p][v] = dot4(sum[p][v], a, raw[v] & mask); });
       });
-    }
-    // A bit stands for the byte 2.
-    unroll(vecs, [&](auto v) {
-      acc[0][v] = acc[0][v] + (sum[0][v] << 1) + sum[1][v] - (sum[7][v] >> 6);
-      unroll(std::make_index_sequence<5>{},
-             [&](auto p) { acc[0][v] = acc[0][v] + (sum[p + 2][v] >> static_cast<int>(p + 1)); });
     });
-    blocks -= count;
   }
+  unroll(vecs, [&](auto v) {
+    if constexpr (kBits == 1)  // a bit stands for the byte 2
+      acc[0][v] = acc[0][v] + (sum[0][v] << 1) + sum[1][v] + (sum[2][v] >> 1) + (sum[3][v] >> 2);
+    else
+      acc[0][v] = acc[0][v] + sum[0][v] + (sum[1][v] >> 2);
+  });
 }
 #endif
 
@@ -345,7 +353,7 @@ bool takes_rows(int weight_bits, WeightForm form) noexcept {
 template <class Form, std::size_t M>
 void run_rows(const QGemmTile& t) {
   std::size_t panel = 0;
-  if constexpr (M <= kMaxRows / 3 && !kSumsByPlane<Form, M>)
+  if constexpr (M <= kMaxRows / 3)
     for (; panel + 4 <= t.panels; panel += 4) run_panels<Form, M, 4>(t, panel);
   for (; panel + 2 <= t.panels; panel += 2) run_panels<Form, M, 2>(t, panel);
   if (panel < t.panels) run_panels<Form, M, 1>(t, panel);

@@ -48,6 +48,7 @@ inline void store(float* p, VecF v) { *p = v; }
 inline VecF to_float(VecI v) { return static_cast<float>(static_cast<std::int32_t>(v)); }
 inline VecF fma(VecF a, VecF b, VecF c) { return c + a * b; }
 inline void prefetch_bytes(const void*) {}
+inline void prefetch_into_l2(const void*) {}
 template <class F, std::size_t... I>
 [[gnu::always_inline]] inline void unroll(std::index_sequence<I...>, F f) {
   (f(std::integral_constant<std::size_t, I>{}), ...);
@@ -60,6 +61,7 @@ using namespace nibble::NIBBLE_TIER;
 inline VecI load_ints(const void* p) { return VecI::load_unaligned(static_cast<const std::int32_t*>(p)); }
 inline void store_ints(void* p, VecI v) { v.store_unaligned(static_cast<std::int32_t*>(p)); }
 inline void prefetch_bytes(const void* p) { __builtin_prefetch(p); }
+inline void prefetch_into_l2(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 #endif
 

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <cstring>
 
+#include "quant/epilogue.h"
 #include "quant/kernels/bits.h"
 #include "quant/row_source.h"
 #include "tensor/check.h"
 #include "tensor/divide_up.h"
+#include "tensor/kernels/transpose.h"
+#include "tensor/parallel.h"
 #include "tensor/storage.h"
 
 namespace nibble::quant {
@@ -101,35 +104,112 @@ QGemmOutput part(const QGemmOutput& out, std::int64_t first) {
   return result;
 }
 
+std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+constexpr std::int64_t kWorkPerThread = 1 << 21;  // multiplications
+
+// Images one by one by direct kernels.
+class DirectImages {
+ public:
+  DirectImages(const ActImages& x, const std::uint8_t* codes, const PackedConv2d& w, const QGemmOutput& out)
+      : x_(x),
+        codes_(codes),
+        direct_(*w.direct()),
+        conv_(w.isa(), direct_.weights, {x.channels, x.height, x.width}),
+        layout_(DirectConv::input_of({x.channels, x.height, x.width}, w.options(), direct_.weights.bytes())),
+        transpose_(transpose_kernels(w.isa()).transpose),
+        channels_(w.weight_shape()[0]),
+        stored_(x.format, direct_conv_kernels(w.isa()).signed_activations),
+        epilogue_(w.isa(), {channels_, direct_.column_sums, direct_.scale, {}}, stored_.zero_point,
+                  x.format.scale, out) {
+    const std::int64_t largest = x.format.is_binary       ? 2
+                                 : x.format.bit_width < 8 ? (1 << x.format.bit_width) - 1
+                                                          : 255;
+    pairs_depth_ = size(32767 / std::max<std::int64_t>(1, 2 * largest * direct_.largest));
+  }
+
+  void run(std::int64_t begin, std::int64_t end) const {
+    const std::int64_t band = conv_.band_rows() * conv_.out_width() * channels_;
+    const auto input = Storage::allocate(size(layout_.elements() * element_bytes())),
+               words = Storage::allocate(size(conv_.scratch_words() * 4)),
+               acc = Storage::allocate(size(conv_.channel_stride() * 4 * 4)),
+               rows = Storage::allocate(size(band * 4)), scratch = Storage::allocate(size(band));
+    // The border stays, images change.
+    std::memset(input->data(), stored_.zero_point, size(layout_.elements() * element_bytes()));
+    for (std::int64_t i = begin; i < end; ++i) {
+      place(i, reinterpret_cast<std::uint8_t*>(input->data()));
+      run_image(i, conv_.words_of(input->data(), reinterpret_cast<std::uint32_t*>(words->data())),
+                reinterpret_cast<std::int32_t*>(acc->data()), reinterpret_cast<std::int32_t*>(rows->data()),
+                reinterpret_cast<std::uint8_t*>(scratch->data()));
+    }
+  }
+
+ private:
+  std::int64_t element_bytes() const { return direct_.weights.bytes() ? 1 : 4; }
+
+  // Image i in planes.
+  void place(std::int64_t i, std::uint8_t* out) const {
+    const std::int64_t step = x_.channels, per_element = element_bytes();
+    const std::uint32_t flip = stored_.flip * 0x01010101u;
+    for (std::int64_t p = 0; p < layout_.planes; ++p)
+      for (std::int64_t y = 0; y < x_.height; ++y) {
+        const std::uint8_t* from = codes_ + (i * x_.height + y) * x_.width * step + p * per_element;
+        std::uint8_t* to = out + layout_.at(p, y, 0) * per_element;
+        if (per_element == 1) {
+          for (std::int64_t x = 0; x < x_.width; ++x, from += step) *to++ = *from ^ stored_.flip;
+          continue;
+        }
+        const std::int64_t present = std::min<std::int64_t>(4, step - 4 * p);
+        for (std::int64_t x = 0; x < x_.width; ++x, from += step, to += 4) {
+          std::uint32_t word = 0;
+          if (present == 4)
+            std::memcpy(&word, from, 4);
+          else
+            for (std::int64_t c = 0; c < present; ++c) word |= std::uint32_t{from[c]} << (8 * c);
+          word ^= flip;
+          std::memcpy(to, &word, 4);
+        }
+      }
+  }
+
+  void run_image(std::int64_t i, const std::uint32_t* words, std::int32_t* acc, std::int32_t* rows,
+                 std::uint8_t* scratch) const {
+    static constexpr std::int32_t kNothing[4] = {};
+    const std::int64_t width = conv_.out_width();
+    for (std::int64_t y = 0; y < conv_.out_height(); y += conv_.band_rows()) {
+      const std::int64_t height = std::min(conv_.band_rows(), conv_.out_height() - y);
+      for (std::int64_t q = 0; q < direct_.weights.quads(); ++q) {
+        conv_.sums(direct_.weights, q, words, y, height, kNothing, pairs_depth_, acc);
+        // Pixels by channels; what is moved are bits, whatever their type.
+        for (std::int64_t r = 0; r < height; ++r)
+          transpose_(reinterpret_cast<const float*>(acc + r * conv_.pitch()), size(conv_.channel_stride()),
+                     size(std::min<std::int64_t>(4, channels_ - 4 * q)), size(width),
+                     reinterpret_cast<float*>(rows + r * width * channels_ + 4 * q), size(channels_));
+      }
+      epilogue_.write({.acc = rows,
+                       .scaled = nullptr,
+                       .stride = channels_,
+                       .i = (i * conv_.out_height() + y) * width,
+                       .j = 0,
+                       .rows = height * width,
+                       .cols = channels_},
+                      scratch);
+    }
+  }
+
+  const ActImages& x_;
+  const std::uint8_t* const codes_;
+  const PackedConv2d::Direct& direct_;
+  const DirectConv conv_;
+  const PlaneLayout layout_;
+  void (*const transpose_)(const float*, std::size_t, std::size_t, std::size_t, float*, std::size_t) noexcept;
+  const std::int64_t channels_;
+  const StoredActivations stored_;
+  const Epilogue epilogue_;
+  std::size_t pairs_depth_;
+};
+
 }  // namespace
-
-PackedConv2d::PackedConv2d(const Tensor& codes, const ConvOptions& options, const PackOptions& pack,
-                           const Tensor& scale)
-    : PackedConv2d(active_isa(), codes, options, pack, scale) {}
-
-PackedConv2d::PackedConv2d(Isa isa, const Tensor& codes, const ConvOptions& options, const PackOptions& pack,
-                           const Tensor& scale)
-    : shape_(codes.shape()), options_(options) {
-  // Every check on the shapes but those on the size of images.
-  NIBBLE_CHECK(codes.rank() == 4, "PackedConv2d: codes of rank ", codes.rank(),
-               ", expected [K, C / groups, R, S]");
-  NIBBLE_CHECK(options.groups >= 1 && shape_[0] % options.groups == 0, "PackedConv2d: ", options.groups,
-               " groups do not divide ", shape_[0], " output channels");
-  NIBBLE_CHECK(!scale.defined() || scale.numel() == 1 || (scale.rank() == 1 && scale.size(0) == shape_[0]),
-               "PackedConv2d: scale of shape ", scale.shape(), ", expected [] or [", shape_[0], "]");
-  const std::int64_t per_group = shape_[0] / options.groups;
-  const Tensor windows = codes.permute({0, 2, 3, 1}).contiguous().reshape({shape_[0], -1});
-  for (std::int64_t g = 0; g < options.groups; ++g)
-    groups_.emplace_back(
-        isa, windows.narrow(0, g * per_group, per_group), pack,
-        scale.defined() && scale.numel() > 1 ? scale.narrow(0, g * per_group, per_group) : scale);
-}
-
-std::int64_t PackedConv2d::bytes() const {
-  std::int64_t sum = 0;
-  for (const PackedMatrix& group : groups_) sum += group.bytes();
-  return sum;
-}
 
 void qconv2d(const ActImages& images, const PackedConv2d& weights, const QGemmOutput& out) {
   const ConvOptions& o = weights.options();
@@ -137,23 +217,29 @@ void qconv2d(const ActImages& images, const PackedConv2d& weights, const QGemmOu
       conv2d_shape({images.n, images.channels, images.height, images.width}, weights.weight_shape(), o);
   NIBBLE_CHECK(!images.format.is_binary || o.padding == Size2(0),
                "qconv2d: binary activations have no zero to pad with");
-  const std::int64_t per_group = shape[1] / o.groups;
-  if (const auto* codes = std::get_if<ToCodes>(&out))
-    NIBBLE_CHECK(o.groups == 1 || per_group * codes->bit_width % 8 == 0, "qconv2d: ", per_group,
-                 " channels of ", codes->bit_width, " bits a group do not fill whole bytes");
-  const std::int64_t rows = shape[0] * shape[2] * shape[3];
-
+  check(images.format, weights.pack_options());
   const std::uint8_t* codes = images.data;
   std::shared_ptr<Storage> unpacked;
   if (images.format.bit_width < 8) {
     const auto count = static_cast<std::size_t>(images.n * images.height * images.width * images.channels);
     unpacked = Storage::allocate(count);
     auto* const bytes = reinterpret_cast<std::uint8_t*>(unpacked->data());
-    bits_kernels(weights.groups().front().isa()).unpack(images.data, count, images.format.bit_width, bytes);
+    bits_kernels(weights.isa()).unpack(images.data, count, images.format.bit_width, bytes);
     if (images.format.is_binary)
       for (std::size_t i = 0; i < count; ++i) bytes[i] = static_cast<std::uint8_t>(2 * bytes[i]);
     codes = bytes;
   }
+  if (weights.direct()) {
+    const DirectImages job(images, codes, weights, out);
+    const std::int64_t work = shape[2] * shape[3] * weights.weight_shape().numel();
+    parallel_for(images.n, divide_up(kWorkPerThread, work),
+                 [&](std::int64_t begin, std::int64_t end) { job.run(begin, end); });
+    return;
+  }
+  const std::int64_t rows = shape[0] * shape[2] * shape[3], per_group = shape[1] / o.groups;
+  if (const auto* to = std::get_if<ToCodes>(&out))
+    NIBBLE_CHECK(o.groups == 1 || per_group * to->bit_width % 8 == 0, "qconv2d: ", per_group,
+                 " channels of ", to->bit_width, " bits a group do not fill whole bytes");
   for (std::int64_t g = 0; g < o.groups; ++g)
     qgemm(rows, WindowRows(images, weights, codes, g, shape), images.format,
           weights.groups()[static_cast<std::size_t>(g)], part(out, g * per_group), g * per_group);

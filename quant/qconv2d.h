@@ -1,33 +1,11 @@
 #pragma once
 
-#include <vector>
+#include <cstdint>
 
+#include "quant/packed_conv2d.h"
 #include "quant/qgemm.h"
-#include "tensor/conv.h"
 
 namespace nibble::quant {
-
-// The weights of an integer convolution: per group of channels a PackedMatrix of [K / groups, R * S * C /
-// groups], the order of a window of NHWC images.
-class PackedConv2d {
- public:
-  // codes: [K, C / groups, R, S]; scale: [] or [K]. Throws as PackedMatrix does, and where groups does not
-  // divide K.
-  PackedConv2d(const Tensor& codes, const ConvOptions& options, const PackOptions& pack,
-               const Tensor& scale = {});
-  PackedConv2d(Isa isa, const Tensor& codes, const ConvOptions& options, const PackOptions& pack,
-               const Tensor& scale = {});
-
-  const Shape& weight_shape() const { return shape_; }  // [K, C / groups, R, S]
-  const ConvOptions& options() const { return options_; }
-  const std::vector<PackedMatrix>& groups() const { return groups_; }
-  std::int64_t bytes() const;
-
- private:
-  Shape shape_;
-  ConvOptions options_;
-  std::vector<PackedMatrix> groups_;
-};
 
 // Codes [n, height, width, channels], without gaps. Fewer than 8 bits: packed as one run of codes.
 struct ActImages {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "quant/epilogue.h"
 #include "quant/kernels/bits.h"
-#include "quant/kernels/requantize.h"
 #include "quant/row_source.h"
 #include "quant/tiling.h"
 #include "tensor/check.h"
@@ -29,127 +29,23 @@ constexpr std::int64_t kWorkPerThread = 1 << 21;  // multiplications
 std::int64_t panels_of_whole_bytes(std::int64_t lanes) { return divide_up(8, lanes); }
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
-// Activations as the kernels of a family store them: byte = code + offset (binary: 2 * code).
-struct StoredActivations {
-  std::uint8_t flip = 0;
-  std::int32_t zero_point;
-
-  StoredActivations(const ActFormat& f, const QGemmKernels& kernels) : zero_point(f.zero_point) {
-    if (f.is_binary) zero_point = 1;
-    if (f.bit_width < 8 || f.is_signed == kernels.signed_activations) return;
-    flip = 0x80;
-    zero_point += f.is_signed ? 128 : -128;
-  }
-};
-
-void check(const ActFormat& f, const PackedMatrix& w, const QGemmOutput& out) {
-  NIBBLE_CHECK(f.bit_width == 1 || f.bit_width == 2 || f.bit_width == 4 || f.bit_width == 8,
-               "qgemm: activations of ", f.bit_width, " bits, expected 1, 2, 4 or 8");
-  NIBBLE_CHECK(f.bit_width <= w.options().act_bits, "qgemm: activations of ", f.bit_width,
-               " bits, the weights were packed for at most ", w.options().act_bits);
-  NIBBLE_CHECK(!f.is_binary || f.bit_width == 1, "qgemm: binary activations of ", f.bit_width, " bits");
-  const std::int32_t lowest = f.is_signed ? -(1 << (f.bit_width - 1)) : 0,
-                     highest = lowest + (1 << f.bit_width) - 1;
-  NIBBLE_CHECK(f.zero_point >= lowest && f.zero_point <= highest, "qgemm: zero point of activations is ",
-               f.zero_point, ", expected ", lowest, " to ", highest);
-  NIBBLE_CHECK(!f.is_signed || f.bit_width == 8, "qgemm: signed activations of ", f.bit_width,
-               " bits, expected 8 (or unsigned with a zero point)");
-  NIBBLE_CHECK(w.group() == 0 || std::holds_alternative<ToFloat>(out),
-               "qgemm: weights with scales per group have float results only");
-}
-
-// bias - zero_point * column sum, and the proof that no result leaves int32: the sum of products of values is
-// below 2^30 (max_k), and so is zero_point * column sum.
-void prepare_additions(std::int32_t zero_point, const PackedMatrix& w, const std::int32_t* bias,
-                       std::int32_t* out) {
-  for (std::int64_t j = 0; j < w.n(); ++j) {
-    const std::int32_t b = bias == nullptr ? 0 : bias[j];
-    NIBBLE_CHECK(b >= -(1 << 30) && b <= (1 << 30), "qgemm: bias ", j, " is ", b, ", expected at most 2^30");
-    out[j] = b - zero_point * w.column_sums()[size(j)];
-  }
-}
-
 // One product; what all of its parts share.
 struct Job {
   const RowSource& rows;
   const ActFormat& format;
   const PackedMatrix& w;
-  const QGemmOutput& out;
-  const std::int64_t column;
   const QGemmKernels& kernels = w.kernels();
-  const RequantizeKernels& epilogues = requantize_kernels(w.isa());
-  const BitsKernels& bits = bits_kernels(w.isa());
-  const StoredActivations stored{format, kernels};
-  std::shared_ptr<Storage> additions_storage, scales_storage;
-  const std::int32_t* additions = nullptr;  // none if there is nothing to add
-  const float *scales = nullptr, *float_additions = nullptr;
+  const StoredActivations stored{format, kernels.signed_activations};
+  const Epilogue epilogue;
 
   Job(const RowSource& rows, const ActFormat& format, const PackedMatrix& w, const QGemmOutput& out,
       std::int64_t column)
-      : rows(rows), format(format), w(w), out(out), column(column) {
-    const std::int32_t* bias = nullptr;
-    if (const auto* ints = std::get_if<ToInt32>(&out)) bias = ints->bias;
-    if (const auto* codes = std::get_if<ToCodes>(&out)) bias = codes->bias;
-    if (bias != nullptr || stored.zero_point != 0) {
-      additions_storage = Storage::allocate(size(w.n()) * sizeof(std::int32_t));
-      auto* const to = reinterpret_cast<std::int32_t*>(additions_storage->data());
-      prepare_additions(stored.zero_point, w, bias, to);
-      additions = to;
-    }
-    if (std::holds_alternative<ToFloat>(out)) {
-      scales_storage = Storage::allocate(2 * size(w.n()) * sizeof(float));
-      auto* const products = reinterpret_cast<float*>(scales_storage->data());
-      for (std::int64_t j = 0; j < w.n(); ++j) {
-        const bool is_grouped = w.group() != 0;
-        products[j] =
-            is_grouped ? format.scale : format.scale * w.scale()[w.scale().size() == 1 ? 0 : size(j)];
-        if (is_grouped)
-          products[w.n() + j] = -static_cast<float>(stored.zero_point) * w.scaled_column_sums()[size(j)];
-      }
-      float_additions = products + w.n();
-      scales = products;
-    }
-  }
+      : rows(rows),
+        format(format),
+        w(w),
+        epilogue(w.isa(), {w.n(), w.column_sums(), w.scale(), w.scaled_column_sums()}, stored.zero_point,
+                 format.scale, out, column) {}
 };
-
-// A tile's sums, rows of `stride`, at row i and column j of the result.
-struct Sums {
-  const std::int32_t* acc;
-  const float* scaled;  // with scales per group
-  std::int64_t stride, i, j, rows, cols;
-};
-
-void write(const Job& job, const ToInt32& to, const Sums& s, std::uint8_t*) {
-  job.epilogues.add({s.acc, size(s.stride), size(s.rows), size(s.cols),
-                     job.additions == nullptr ? nullptr : job.additions + s.j},
-                    to.data + s.i * to.stride + job.column + s.j, to.stride);
-}
-
-void write(const Job& job, const ToFloat& to, const Sums& s, std::uint8_t*) {
-  float* const out = to.data + s.i * to.stride + job.column + s.j;
-  const float* const bias = to.bias == nullptr ? nullptr : to.bias + s.j;
-  if (job.w.group() == 0) {
-    job.epilogues.to_float({s.acc, size(s.stride), size(s.rows), size(s.cols),
-                            job.additions == nullptr ? nullptr : job.additions + s.j},
-                           {job.scales + s.j, bias, to.relu}, out, to.stride);
-    return;
-  }
-  job.epilogues.floats_to_float(
-      {s.scaled, size(s.stride), size(s.rows), size(s.cols), job.float_additions + s.j},
-      {job.scales + s.j, bias, to.relu}, out, to.stride);
-}
-
-void write(const Job& job, const ToCodes& to, const Sums& s, std::uint8_t* scratch) {
-  const std::int64_t first = (job.column + s.j) * to.bit_width / 8;
-  std::uint8_t* const out = to.data + s.i * to.stride + first;
-  const bool packed = to.bit_width < 8;
-  job.epilogues.to_codes({s.acc, size(s.stride), size(s.rows), size(s.cols),
-                          job.additions == nullptr ? nullptr : job.additions + s.j},
-                         {to.multiplier + s.j, to.shift + s.j, to.zero_point, to.lo, to.hi},
-                         packed ? scratch : out, packed ? s.cols : to.stride);
-  for (std::int64_t i = 0; packed && i < s.rows; ++i)
-    job.bits.pack(scratch + i * s.cols, size(s.cols), to.bit_width, out + i * to.stride);
-}
 
 // The tiles of one thread: rows [row, row + m) and panels [panel, panel + panels).
 class Part {
@@ -223,21 +119,22 @@ class Part {
 
   void write_sums(std::int64_t tile, std::int64_t panel, std::int64_t panels) {
     const std::int64_t column = (panel_ + panel) * lanes_;
-    const Sums sums{.acc = sums_,
-                    .scaled = reinterpret_cast<const float*>(sums_),
-                    .stride = block_panels_ * lanes_,
-                    .i = row_ + tile * tiling_.height,
-                    .j = column,
-                    .rows = tiling_.rows_of(tile),
-                    .cols = std::min(panels * lanes_, job_.w.n() - column)};
-    std::visit([&](const auto& to) { write(job_, to, sums, codes_); }, job_.out);
+    job_.epilogue.write({.acc = sums_,
+                         .scaled = job_.w.group() == 0 ? nullptr : reinterpret_cast<const float*>(sums_),
+                         .stride = block_panels_ * lanes_,
+                         .i = row_ + tile * tiling_.height,
+                         .j = column,
+                         .rows = tiling_.rows_of(tile),
+                         .cols = std::min(panels * lanes_, job_.w.n() - column)},
+                        codes_);
   }
 
-  // Whole tiles of int32 to which nothing is added need no detour.
-  bool goes_straight(std::int64_t tile, std::int64_t panel, std::int64_t panels) const {
-    return job_.additions == nullptr && std::holds_alternative<ToInt32>(job_.out) &&
-           tile * tiling_.height + tiling_.height_of(tile) <= m_ &&
-           (panel_ + panel + panels) * lanes_ <= job_.w.n();
+  // Where the sums of a tile may go at once: whole tiles of int32 to which nothing is added.
+  Epilogue::Place final_place(std::int64_t tile, std::int64_t panel, std::int64_t panels) const {
+    const bool whole = tile * tiling_.height + tiling_.height_of(tile) <= m_ &&
+                       (panel_ + panel + panels) * lanes_ <= job_.w.n();
+    return whole ? job_.epilogue.unchanged(row_ + tile * tiling_.height, (panel_ + panel) * lanes_)
+                 : Epilogue::Place{nullptr, 0};
   }
 
   // Rows of a matrix, evenly spaced and as the kernels want them.
@@ -313,11 +210,9 @@ class Part {
       tile.a = packed_[t].a;
       tile.a_stride = packed_[t].stride;
       tile.init = init_ + t * groups_ * tiling_.height;
-      if (goes_straight(first_tile + t, panel, panels)) {
-        const auto& to = std::get<ToInt32>(job_.out);
-        tile.acc = to.data + (row_ + (first_tile + t) * tiling_.height) * to.stride + job_.column +
-                   (panel_ + panel) * lanes_;
-        tile.row_stride = size(to.stride);
+      if (const Epilogue::Place place = final_place(first_tile + t, panel, panels); place.data != nullptr) {
+        tile.acc = place.data;
+        tile.row_stride = size(place.stride);
         kernels_.run(tile);
         continue;
       }
@@ -378,7 +273,9 @@ class MatrixRows : public RowSource {
 
 void qgemm(std::int64_t m, const RowSource& rows, const ActFormat& format, const PackedMatrix& w,
            const QGemmOutput& out, std::int64_t column) {
-  check(format, w, out);
+  check(format, w.options());
+  NIBBLE_CHECK(w.group() == 0 || std::holds_alternative<ToFloat>(out),
+               "qgemm: weights with scales per group have float results only");
   if (m <= 0) return;
   const Job job(rows, format, w, out, column);
   const auto lanes = static_cast<std::int64_t>(job.kernels.lanes);

@@ -3,10 +3,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "quant/direct_conv.h"
 #include "quant/integer/model.h"
-#include "quant/integer/plane_layout.h"
-#include "quant/kernels/direct_conv.h"
 #include "quant/kernels/requantize_words.h"
+#include "quant/plane_layout.h"
 
 namespace nibble::quant {
 
@@ -25,9 +25,7 @@ struct StoredCodes {
   }
 };
 
-// One convolution of the engine, ready to run: weights in words, offsets of its terms, and where the windows
-// of an image are found. The channels of a pixel form words as they come where there are enough of them and
-// windows move by one pixel; else words of windows are built first.
+// One convolution of the engine, ready to run: the direct convolution, and what becomes of its sums.
 class ConvStep {
  public:
   // What `input` has to look like: planes of bytes or of words, with padding.
@@ -52,38 +50,25 @@ class ConvStep {
   void run_unfused(const void* input, std::byte* scratch, std::int32_t* sums, std::int32_t* codes) const;
 
  private:
-  struct Band {
-    std::int64_t y, rows;
-  };
-  void set_terms(const Shape& image);
-  void set_bands();
-  void set_weights();
+  void set_init();
   void set_scales(const CodeFormat& input);
   template <class F>
   void for_each_quad(const void* input, std::byte* scratch, F f) const;
-  const std::uint32_t* expand(const void* input, std::uint32_t* words) const;
   std::int64_t largest_stored() const;
-  std::int64_t expanded_words() const;
+  std::size_t input_bytes() const;  // of words of windows, in front of the sums
   WordTile word_tile(const std::int32_t* acc, std::int64_t quad, std::int64_t rows) const;
 
-  const DirectConvKernels& kernels_;
   const RequantizeWordsKernels& requantize_;
   IntProduct layer_;
+  bool signed_bytes_;
   StoredCodes in_;
   StoredCodes out_;
   bool pool2_;
-  std::int64_t out_height_, out_width_;  // before pooling
-  Input input_;
-  std::int64_t taps_ = 0;          // words that are built of each row of a plane; 0: none
-  std::int64_t row_step_, pitch_;  // words from one output row to the next in the input; columns of the sums
-  std::int64_t band_rows_;         // of the output, summed at once
-  std::int64_t channel_stride_;    // of the sums
-  std::vector<std::int32_t> offset_;                     // [quad][terms]
-  std::vector<std::uint32_t> weight_;                    // [quad][terms][4]
-  std::vector<std::size_t> first_term_;                  // [quad + 1]
+  DirectConvWeights weights_;
+  DirectConv conv_;
+  std::size_t pairs_depth_;
   std::vector<std::int32_t> init_, multiplier_, shift_;  // [4 * quads]
   std::vector<double> scale_;  // the same, or empty: products are not exact in double
-  std::size_t pairs_depth_ = 0;
 };
 
 }  // namespace nibble::quant

@@ -109,28 +109,28 @@ void require_equal(const std::vector<Index>& expected, Get get, Index n) {
   }
 }
 
-// Requantized to codes of so many bits; some saturate.
-void check_codes(const ActMatrix& a, const PackedMatrix& w, const std::vector<std::int32_t>& bias,
-                 const std::vector<Index>& sums, int bits, Random& rng) {
+// Of `run`, which takes a QGemmOutput of n columns: requantized to codes of so many bits; some saturate.
+template <class Run>
+void check_codes(Run run, Index n, const std::vector<std::int32_t>& bias, const std::vector<Index>& sums,
+                 int bits, Random& rng) {
   const Range range = range_of(bits, bits == 8 && rng() % 2);
   const auto zero_point = static_cast<std::int32_t>(between(range.lo, range.hi, rng));
-  const Index n = w.n(), stride = (n * bits + 7) / 8;
+  const Index stride = (n * bits + 7) / 8;
   std::vector<std::int32_t> multiplier(size(n)), shift(size(n));
   for (Index j = 0; j < n; ++j) {
     multiplier[size(j)] = static_cast<std::int32_t>(between(1 << 30, 0x7fffffff, rng));
     shift[size(j)] = static_cast<std::int32_t>(between(30, 46, rng));
   }
-  GuardedBuffer<std::uint8_t> codes(size(a.m * stride));
-  qgemm(a, w,
-        ToCodes{.data = codes.data(),
-                .stride = stride,
-                .bit_width = bits,
-                .multiplier = multiplier.data(),
-                .shift = shift.data(),
-                .zero_point = zero_point,
-                .lo = range.lo,
-                .hi = range.hi,
-                .bias = bias.data()});
+  GuardedBuffer<std::uint8_t> codes(sums.size() / size(n) * size(stride));
+  run(ToCodes{.data = codes.data(),
+              .stride = stride,
+              .bit_width = bits,
+              .multiplier = multiplier.data(),
+              .shift = shift.data(),
+              .zero_point = zero_point,
+              .lo = range.lo,
+              .hi = range.hi,
+              .bias = bias.data()});
   INFO("to " << bits << " bits");
   std::vector<Index> expected;
   for (std::size_t i = 0; i < sums.size(); ++i) {
@@ -146,14 +146,16 @@ void check_codes(const ActMatrix& a, const PackedMatrix& w, const std::vector<st
   require_equal(expected, code, n);
 }
 
-// To float32, with the scale of a tensor.
-void check_floats(ActMatrix a, const PackedMatrix& w, const std::vector<Index>& expected) {
-  a.format.scale = 0.37f;
-  std::vector<float> bias(size(w.n()), 0.5f);
-  GuardedBuffer<float> floats(size(a.m * w.n()));
-  qgemm(a, w, ToFloat{floats.data(), w.n(), bias.data(), true});
+constexpr float kActScale = 0.37f;
+
+// To float32, with a scale of the weights for all columns.
+template <class Run>
+void check_floats(Run run, Index n, float weight_scale, const std::vector<Index>& expected) {
+  std::vector<float> bias(size(n), 0.5f);
+  GuardedBuffer<float> floats(expected.size());
+  run(ToFloat{floats.data(), n, bias.data(), true});
   for (std::size_t i = 0; i < expected.size(); ++i) {
-    const float y = static_cast<float>(expected[i]) * (0.37f * w.scale()[0]) + 0.5f;
+    const float y = static_cast<float>(expected[i]) * (kActScale * weight_scale) + 0.5f;
     if (floats[i] != (y > 0 ? y : 0)) REQUIRE(floats[i] == (y > 0 ? y : 0));
   }
 }
@@ -181,7 +183,8 @@ Index check(Isa isa, const Case& c, Random& rng) {
                       {.bit_width = c.act_bits,
                        .is_signed = c.signed_activations,
                        .is_binary = c.binary_activations,
-                       .zero_point = c.binary_activations ? 0 : zero_point_in(act_range)},
+                       .zero_point = c.binary_activations ? 0 : zero_point_in(act_range),
+                       .scale = kActScale},
                       c.fill, rng);
   const std::vector<Index> expected = reference::qgemm(a.codes, w);
 
@@ -198,8 +201,9 @@ Index check(Isa isa, const Case& c, Random& rng) {
   qgemm(a.view(), packed, ToInt32{bare.data(), c.n});
   require_equal(
       expected, [&](Index i) { return Index{bare[size(i)]}; }, c.n);
-  check_codes(a.view(), packed, bias, sums, c.code_bits != 0 ? c.code_bits : 1 << rng() % 4, rng);
-  check_floats(a.view(), packed, expected);
+  const auto run = [&](const QGemmOutput& out) { qgemm(a.view(), packed, out); };
+  check_codes(run, c.n, bias, sums, c.code_bits != 0 ? c.code_bits : 1 << rng() % 4, rng);
+  check_floats(run, c.n, packed.scale()[0], expected);
   return 4 * c.m * c.n;
 }
 
@@ -368,12 +372,13 @@ TEST_CASE("weights with scales per group", "[tiers]") {
 
 TEST_CASE("integer convolutions are products of windows", "[tiers]") {
   Random rng(Catch::rngSeed());
-  for (const Isa isa : product_tiers())
-    for (int trial = 0; trial < 60; ++trial) {
+  for (const Isa isa : product_tiers()) {
+    int direct = 0, matrices = 0;
+    for (int trial = 0; trial < 100; ++trial) {
       const Index groups = trial % 4 == 3 ? 2 : trial % 8 == 2 ? 4 : 1;
-      const Index per_group_in = between(1, 5, rng), per_group_out = 8 * between(1, 2, rng);
+      const Index per_group_in = between(1, 6, rng), per_group_out = between(1, 20, rng);
       const reference::Window g{.n = between(1, 2, rng),
-                                .h = between(3, 9, rng),
+                                .h = between(3, trial % 10 == 9 ? 60 : 9, rng),  // sums of several bands
                                 .w = between(3, 9, rng),
                                 .c = per_group_in,
                                 .kh = between(1, 3, rng),
@@ -384,17 +389,27 @@ TEST_CASE("integer convolutions are products of windows", "[tiers]") {
       if (g.h + 2 * g.padding <= g.dilation * (g.kh - 1) || g.w + 2 * g.padding <= g.dilation * (g.kw - 1))
         continue;
       const int bits = kBits[rng() % 4], act_bits = kBits[rng() % 4];
+      const bool is_signed = bits == 1 || rng() % 2 == 0, has_zero_point = bits > 1 && rng() % 2 == 0;
+      const Range range = range_of(bits, is_signed);
+      const PackOptions options{
+          .bit_width = bits,
+          .is_signed = is_signed,
+          .zero_point = has_zero_point ? static_cast<std::int32_t>(between(range.lo, range.hi, rng)) : 0};
       const ActFormat format{
           .bit_width = act_bits,
           .is_signed = act_bits == 8 && rng() % 2 == 0,
-          .zero_point = static_cast<std::int32_t>(between(0, (1 << (act_bits - 1)) - 1, rng))};
+          .zero_point = static_cast<std::int32_t>(between(0, (1 << (act_bits - 1)) - 1, rng)),
+          .scale = kActScale};
       const Index channels = groups * per_group_in, out_channels = groups * per_group_out;
-      INFO(name_of(isa) << ": " << g.n << 'x' << g.h << 'x' << g.w << 'x' << channels << " window " << g.kh
-                        << 'x' << g.kw << " stride " << g.stride << " padding " << g.padding << " dilation "
-                        << g.dilation << " groups " << groups << " w" << bits << 'a' << act_bits);
-      const Activations x(1, g.n * g.h * g.w * channels, format, Fill::random, rng);
-      const Codes w = make_codes(out_channels, per_group_in * g.kh * g.kw, range_of(bits, true), 0, bits == 1,
-                                 Fill::random, rng);
+      INFO(name_of(isa) << ": " << g.n << 'x' << g.h << 'x' << g.w << 'x' << channels << " to "
+                        << out_channels << " window " << g.kh << 'x' << g.kw << " stride " << g.stride
+                        << " padding " << g.padding << " dilation " << g.dilation << " groups " << groups
+                        << " w" << bits << 'a' << act_bits << (is_signed ? "" : " unsigned weights")
+                        << " zero points " << options.zero_point << ' ' << format.zero_point);
+      const Fill fill = kFills[rng() % 4];
+      const Activations x(1, g.n * g.h * g.w * channels, format, fill, rng);
+      const Codes w = make_codes(out_channels, per_group_in * g.kh * g.kw, range, options.zero_point,
+                                 bits == 1, fill, rng);
       // Windows run over [r, s, c], weights are given as [c, r, s].
       Tensor weights = empty({out_channels, per_group_in, g.kh, g.kw}, DType::int32);
       for (Index k = 0; k < out_channels; ++k)
@@ -403,27 +418,42 @@ TEST_CASE("integer convolutions are products of windows", "[tiers]") {
                                                p / per_group_in] = w.code[size(k * w.cols + p)];
       const PackedConv2d packed(
           isa, weights, {.stride = g.stride, .padding = g.padding, .dilation = g.dilation, .groups = groups},
-          {.bit_width = bits});
+          options);
+      (packed.direct() ? direct : matrices) += 1;
+
       const Index pixels = g.n * g.out_h() * g.out_w();
-      std::vector<std::int32_t> found(size(pixels * out_channels));
-      qconv2d({x.bytes.data(), g.n, g.h, g.w, channels, format}, packed, ToInt32{found.data(), out_channels});
+      std::vector<Index> sums(size(pixels * out_channels));
       for (Index group = 0; group < groups; ++group) {
         Codes images{g.n * g.h * g.w, per_group_in, format.zero_point, {}};
         for (Index i = 0; i < images.rows * per_group_in; ++i)
           images.code.push_back(
               x.codes.code[size(i / per_group_in * channels + group * per_group_in + i % per_group_in)]);
-        Codes filters{per_group_out, w.cols, 0, {}};
+        Codes filters{per_group_out, w.cols, w.zero_point, {}};
         filters.code.assign(w.code.begin() + group * per_group_out * w.cols,
                             w.code.begin() + (group + 1) * per_group_out * w.cols);
-        require_equal(
-            reference::qgemm(reference::windows(images, g), filters),
-            [&](Index i) {
-              return Index{
-                  found[size(i / per_group_out * out_channels + group * per_group_out + i % per_group_out)]};
-            },
-            per_group_out);
+        const std::vector<Index> own = reference::qgemm(reference::windows(images, g), filters);
+        for (Index i = 0; i < pixels * per_group_out; ++i)
+          sums[size(i / per_group_out * out_channels + group * per_group_out + i % per_group_out)] =
+              own[size(i)];
       }
+      const auto run = [&](const QGemmOutput& out) {
+        qconv2d({x.bytes.data(), g.n, g.h, g.w, channels, format}, packed, out);
+      };
+      GuardedBuffer<std::int32_t> ints(sums.size());
+      run(ToInt32{ints.data(), out_channels});
+      require_equal(
+          sums, [&](Index i) { return Index{ints[size(i)]}; }, out_channels);
+      check_floats(run, out_channels, 1.0f, sums);
+      std::vector<std::int32_t> bias(size(out_channels));
+      for (std::int32_t& b : bias) b = static_cast<std::int32_t>(between(-100000, 100000, rng));
+      for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += bias[i % size(out_channels)];
+      // Groups of a matrix each write whole bytes.
+      const bool any_bits = packed.direct() || groups == 1;
+      check_codes(run, out_channels, bias, sums, any_bits ? kBits[rng() % 4] : 8, rng);
     }
+    CHECK(direct >= 10);
+    CHECK(matrices >= 10);
+  }
 }
 
 TEST_CASE("integer products do not depend on the number of threads", "[tiers]") {

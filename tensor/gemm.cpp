@@ -46,7 +46,7 @@ constexpr std::int64_t kMostFetchers = 4;
 // Up to so many rows a product with a transposed, deep b is cheaper the other way round: b is read as it is.
 constexpr std::int64_t kFewRows = 64;
 constexpr std::int64_t kDepthWorthTurning = 64;
-constexpr std::int64_t kWorkPerThread = 1 << 20;  // multiplications
+constexpr std::int64_t kWorkPerThread = 1 << 18;  // multiplications
 
 struct Problem {
   std::int64_t m, n, k;

@@ -170,6 +170,37 @@ void backward_input_direct(const Tensor& grad, const Tensor& weight, Tensor& gra
   }
 }
 
+// Image after image. A task has a few input channels of a group.
+void backward_weight_one_by_one(const Tensor& x, const Tensor& grad_out, Tensor& grad_weight,
+                                const ConvOptions& o) {
+  constexpr std::int64_t kChannels = 4, kWorkPerTask = 1 << 18;  // multiplications
+  const Tensor grad = grad_out.permute({0, 2, 3, 1}).contiguous().permute({0, 3, 1, 2});
+  const DirectConv conv = direct_conv(x, grad, grad_weight.shape(), o);
+  const std::int64_t blocks = divide_up(conv.c, kChannels), k = divide_up(conv.k, kConvLanes) * kConvLanes;
+  const std::int64_t work = conv.images * conv.oh * conv.ow * conv.r * conv.s * kChannels * k;
+  float* const out = grad_weight.mutable_data<float>();
+  const Strides& strides = grad_weight.strides();
+  parallel_for(o.groups * blocks, divide_up(kWorkPerTask, work), [&](std::int64_t begin, std::int64_t end) {
+    Tensor sums = empty({conv.r, kChannels, conv.s, k});
+    for (std::int64_t task = begin; task < end; ++task) {
+      const std::int64_t group = task / blocks, c = task % blocks * kChannels;
+      DirectConv part = conv;
+      part.c = std::min(kChannels, conv.c - c);
+      sums.fill(0);
+      float* const sum = sums.mutable_data<float>();
+      for (std::int64_t i = 0; i < conv.images; ++i)
+        conv_kernels().backward_weight_image(
+            part, x.data<float>() + i * x.strides()[0] + (group * conv.c + c) * conv.x_c,
+            grad.data<float>() + i * grad.strides()[0] + group * conv.k, sum);
+      for_each_weight(part, strides,
+                      [&](std::int64_t to, std::int64_t j, std::int64_t ch, std::int64_t r, std::int64_t s) {
+                        out[group * conv.k * strides[0] + c * strides[1] + to] =
+                            sum[((r * part.c + ch) * conv.s + s) * k + j];
+                      });
+    }
+  });
+}
+
 // Every element of the weight gradient is summed up by one task: a few channels of a group and a run of rows,
 // cut by a rule that knows the shape alone. Where there are too few channels for all threads the rows are
 // split as well, and added in order.
@@ -322,6 +353,10 @@ Tensor conv2d_backward_weight(const Tensor& grad_out, const Tensor& input, const
   Tensor grad_weight = zeros(weight_shape, input.dtype());
   if (grad_out.numel() == 0 || grad_weight.numel() == 0) return grad_weight;
   if (input.dtype() == DType::float32) {
+    if (shape[0] < kFewImages) {
+      backward_weight_one_by_one(input, grad_out, grad_weight, options);
+      return grad_weight;
+    }
     const Tensor x = as_batch_innermost(input);
     const Tensor grad = as_batch_innermost(grad_out);
     const DirectConv conv = direct_conv(x, grad, weight_shape, options);

@@ -402,6 +402,21 @@ template <Index First, Index Count, Index T, Index K>
   }
 }
 
+// Calls f(first, count, columns) for every run of columns, first and count known when compiled.
+template <Index T, class F>
+[[gnu::always_inline]] inline void for_each_run(const Inputs& inputs, F f) {
+  for (Index i = 0; i < inputs.runs; ++i) {
+    const Inputs::Run& run = inputs.run[i];
+    unroll(std::make_index_sequence<T>{}, [&](auto first) {
+      unroll(std::make_index_sequence<T - first>{}, [&](auto more) {
+        constexpr std::integral_constant<Index, static_cast<Index>(first)> kFirst{};
+        constexpr std::integral_constant<Index, static_cast<Index>(more) + 1> kCount{};
+        if (run.first == kFirst && run.last == kFirst + kCount) f(kFirst, kCount, run.columns);
+      });
+    });
+  }
+}
+
 // Adds the products of a row of the gradients of K output channels with T inputs.
 template <Index K, Index T>
 [[gnu::flatten]] void backward_weight_block(const DirectConv& p, const float* x, const float* grad,
@@ -412,15 +427,9 @@ template <Index K, Index T>
   unroll(all, [&](auto t) {
     unroll(channels, [&](auto k) { sum[t][k] = load(sums + t * inputs.sum_step + k * kConvLanes); });
   });
-  for (Index i = 0; i < inputs.runs; ++i) {
-    const Inputs::Run& run = inputs.run[i];
-    unroll(all, [&](auto first) {
-      unroll(std::make_index_sequence<T - first>{}, [&](auto more) {
-        if (run.first == first && run.last == static_cast<Index>(first + more) + 1)
-          add_columns<first, more + 1>(sum, p, x, grad, inputs.x_step, run.columns);
-      });
-    });
-  }
+  for_each_run<T>(inputs, [&](auto first, auto count, Range columns) {
+    add_columns<first, count>(sum, p, x, grad, inputs.x_step, columns);
+  });
   unroll(all, [&](auto t) {
     unroll(channels, [&](auto k) { store(sums + t * inputs.sum_step + k * kConvLanes, sum[t][k]); });
   });
@@ -469,6 +478,67 @@ void backward_weight(const DirectConv& conv, const float* x, const float* grad_y
   }
 }
 
+// A vector of output channels by C input channels and T taps, of all the rows that have them.
+template <Index C, Index T, bool Whole>
+[[gnu::flatten]] void image_weight_block(const DirectConv& p, const float* x, const float* grad,
+                                         const Inputs& inputs, Range rows, float* sums, Index c_step,
+                                         Index n) {
+  constexpr std::make_index_sequence<C> channels{};
+  constexpr std::make_index_sequence<T> all{};
+  VecF sum[T][C];
+  unroll(all, [&](auto t) {
+    unroll(channels, [&](auto c) { sum[t][c] = load(sums + t * inputs.sum_step + c * c_step); });
+  });
+  for (Index row = rows.begin; row < rows.end; ++row)
+    for_each_run<T>(inputs, [&](auto first, auto count, Range columns) {
+      for (Index column = columns.begin; column < columns.end; ++column) {
+        const VecF upstream = load_some<Whole>(grad + row * p.y_h + column * p.y_w, n);
+        const float* const in = x + row * p.stride_h * p.x_h + column * p.stride_w * p.x_w;
+        unroll(std::make_index_sequence<count>{}, [&](auto t) {
+          unroll(channels, [&](auto c) {
+            const VecF value(in[(first + t) * inputs.x_step + c * p.x_c]);
+            sum[first + t][c] = fma(upstream, value, sum[first + t][c]);
+          });
+        });
+      }
+    });
+  unroll(all, [&](auto t) {
+    unroll(channels, [&](auto c) { store(sums + t * inputs.sum_step + c * c_step, sum[t][c]); });
+  });
+}
+
+void backward_weight_image(const DirectConv& conv, const float* x, const float* grad_y,
+                           float* sums) noexcept {
+  constexpr Index kInputChannels = 4;
+  const DirectConv p = conv;
+  const Index tap = divide_up(p.k, kConvLanes) * kConvLanes, channel = p.s * tap;
+  for (Index s = 0; s < p.s; s += kTaps) {
+    Inputs inputs{smaller(kTaps, p.s - s), p.dilation_w * p.x_w, tap};
+    set_runs(inputs, p.ow, [&](Index t) {
+      return valid_outputs((s + t) * p.dilation_w - p.padding_w, p.stride_w, p.ow, p.w);
+    });
+    for (Index r = 0; r < p.r; ++r) {
+      const Index top = r * p.dilation_h - p.padding_h, left = s * p.dilation_w - p.padding_w;
+      const Range rows = valid_outputs(top, p.stride_h, p.oh, p.h);
+      for (Index c = 0; c < p.c; c += kInputChannels)
+        for (Index k = 0; k < p.k; k += kVec) {
+          const Index count = smaller(kInputChannels, p.c - c), n = smaller(kVec, p.k - k);
+          unroll(std::make_index_sequence<kInputChannels>{}, [&](auto i) {
+            unroll(std::make_index_sequence<kTaps>{}, [&](auto j) {
+              if (count != static_cast<Index>(i) + 1 || inputs.count != static_cast<Index>(j) + 1) return;
+              (n == kVec
+                   ? image_weight_block<i + 1, j + 1, true>
+                   : image_weight_block<i + 1, j + 1, false>)(p, x + c * p.x_c + top * p.x_h + left * p.x_w,
+                                                              grad_y + k, inputs, rows,
+                                                              sums + (r * p.c + c) * channel + s * tap + k,
+                                                              channel, n);
+            });
+          });
+        }
+    }
+  }
+}
+
 void reduce_sums(const float* sums, float* out, Index n) noexcept {
   for (Index i = 0; i < n; ++i) {
     VecF total = load(sums + i * kConvLanes);
@@ -480,6 +550,7 @@ void reduce_sums(const float* sums, float* out, Index n) noexcept {
 
 }  // namespace
 
-extern const ConvKernels conv_kernels = {forward, forward_image, backward_weight, reduce_sums};
+extern const ConvKernels conv_kernels = {forward, forward_image, backward_weight, backward_weight_image,
+                                         reduce_sums};
 
 }  // namespace nibble::NIBBLE_TIER

@@ -39,6 +39,10 @@ struct ConvKernels {
   // of the weight gradient, in the order [r][c][s][k].
   void (*backward_weight)(const DirectConv& conv, const float* x, const float* grad_y, float* sums,
                           std::ptrdiff_t row_begin, std::ptrdiff_t row_end) noexcept;
+  // The same for the first image alone, output channels in the lanes: y_k = 1, x has any strides. One sum for
+  // each element, in the order [r][c][s][k], channels padded to a multiple of kConvLanes.
+  void (*backward_weight_image)(const DirectConv& conv, const float* x, const float* grad_y,
+                                float* sums) noexcept;
   // out[i] = sum over the lanes of sums[i * kConvLanes + lane].
   void (*reduce_sums)(const float* sums, float* out, std::ptrdiff_t n) noexcept;
 };

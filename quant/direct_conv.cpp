@@ -1,8 +1,10 @@
 #include "quant/direct_conv.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 
+#include "tensor/check.h"
 #include "tensor/divide_up.h"
 
 namespace nibble::quant {
@@ -87,6 +89,8 @@ DirectConv::DirectConv(Isa isa, const DirectConvWeights& weights, const Shape& i
       divide_up(band_rows_ * std::max(pitch_, divide_up(out_width_, 16) * 16) + kSpare, 16) * 16;
 
   const std::int64_t plane = input_.rows() * pitch_;
+  NIBBLE_CHECK(input_.planes * std::max<std::int64_t>(1, taps_) * plane <= INT32_MAX, "conv2d: an image of ",
+               image, " takes more than 2^31 words");
   for (const DirectConvWeights::Term& t : weights.terms()) {
     const std::int64_t row = t.row * options_.dilation.h * pitch_;
     offset_.push_back(static_cast<std::int32_t>(

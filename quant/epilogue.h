@@ -11,18 +11,6 @@
 
 namespace nibble::quant {
 
-// Activations as kernels store them: byte = code ^ flip (binary: 2 * code).
-struct StoredActivations {
-  std::uint8_t flip = 0;
-  std::int32_t zero_point;
-
-  StoredActivations(const ActFormat& format, bool signed_bytes);
-};
-
-// Throws std::invalid_argument where no product takes such activations, or only weights packed for wider
-// ones.
-void check(const ActFormat& format, const PackOptions& weights);
-
 // What is known of the columns of a product: of the weights that belong to each.
 struct ColumnFacts {
   std::int64_t n;

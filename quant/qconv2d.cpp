@@ -6,6 +6,7 @@
 #include "quant/epilogue.h"
 #include "quant/kernels/bits.h"
 #include "quant/row_source.h"
+#include "quant/stored_activations.h"
 #include "tensor/check.h"
 #include "tensor/divide_up.h"
 #include "tensor/kernels/transpose.h"
@@ -14,6 +15,10 @@
 
 namespace nibble::quant {
 namespace {
+
+constexpr std::int64_t kWorkPerThread = 1 << 21;  // multiplications
+
+std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 // A few bytes are copied before memcpy has found out how many they are.
 void copy(const std::uint8_t* from, std::uint8_t* to, std::size_t n) {
@@ -104,10 +109,6 @@ QGemmOutput part(const QGemmOutput& out, std::int64_t first) {
   return result;
 }
 
-std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
-
-constexpr std::int64_t kWorkPerThread = 1 << 21;  // multiplications
-
 // Images one by one by direct kernels.
 class DirectImages {
  public:
@@ -122,9 +123,8 @@ class DirectImages {
         stored_(x.format, direct_conv_kernels(w.isa()).signed_activations),
         epilogue_(w.isa(), {channels_, direct_.column_sums, direct_.scale, {}}, stored_.zero_point,
                   x.format.scale, out) {
-    const std::int64_t largest = x.format.is_binary       ? 2
-                                 : x.format.bit_width < 8 ? (1 << x.format.bit_width) - 1
-                                                          : 255;
+    const int bits = x.format.bit_width;
+    const std::int64_t largest = x.format.is_binary ? 2 : (1 << bits) - 1;  // as bytes
     pairs_depth_ = size(32767 / std::max<std::int64_t>(1, 2 * largest * direct_.largest));
   }
 
@@ -217,7 +217,7 @@ void qconv2d(const ActImages& images, const PackedConv2d& weights, const QGemmOu
       conv2d_shape({images.n, images.channels, images.height, images.width}, weights.weight_shape(), o);
   NIBBLE_CHECK(!images.format.is_binary || o.padding == Size2(0),
                "qconv2d: binary activations have no zero to pad with");
-  check(images.format, weights.pack_options());
+  check_activations(images.format, weights.pack_options());
   const std::uint8_t* codes = images.data;
   std::shared_ptr<Storage> unpacked;
   if (images.format.bit_width < 8) {
@@ -238,8 +238,8 @@ void qconv2d(const ActImages& images, const PackedConv2d& weights, const QGemmOu
   }
   const std::int64_t rows = shape[0] * shape[2] * shape[3], per_group = shape[1] / o.groups;
   if (const auto* to = std::get_if<ToCodes>(&out))
-    NIBBLE_CHECK(o.groups == 1 || per_group * to->bit_width % 8 == 0, "qconv2d: ", per_group,
-                 " channels of ", to->bit_width, " bits a group do not fill whole bytes");
+    NIBBLE_CHECK(o.groups == 1 || per_group * to->bit_width % 8 == 0, "qconv2d: ", per_group, " channels of ",
+                 to->bit_width, " bits a group do not fill whole bytes");
   for (std::int64_t g = 0; g < o.groups; ++g)
     qgemm(rows, WindowRows(images, weights, codes, g, shape), images.format,
           weights.groups()[static_cast<std::size_t>(g)], part(out, g * per_group), g * per_group);

@@ -6,6 +6,7 @@
 #include "quant/epilogue.h"
 #include "quant/kernels/bits.h"
 #include "quant/row_source.h"
+#include "quant/stored_activations.h"
 #include "quant/tiling.h"
 #include "tensor/check.h"
 #include "tensor/divide_up.h"
@@ -273,7 +274,7 @@ class MatrixRows : public RowSource {
 
 void qgemm(std::int64_t m, const RowSource& rows, const ActFormat& format, const PackedMatrix& w,
            const QGemmOutput& out, std::int64_t column) {
-  check(format, w.options());
+  check_activations(format, w.options());
   NIBBLE_CHECK(w.group() == 0 || std::holds_alternative<ToFloat>(out),
                "qgemm: weights with scales per group have float results only");
   if (m <= 0) return;

@@ -122,7 +122,9 @@ template <class Form, std::size_t M, std::size_t V, class F>
   unroll(vecs, [&](auto v) { raw[v] = load_ints(from.w[v] + from.at); });
   if constexpr (M <= 2) {
     unroll(vecs, [&](auto v) { prefetch_into_l2(from.w[v] + from.at + kAhead); });
-    unroll(vecs, [&](auto v) { prefetch_bytes(from.w[v] + from.at + kNear); });
+    if constexpr (kVecBytes ==
+                  64)  // a line: where it is two vectors, a second instruction for each costs too much
+      unroll(vecs, [&](auto v) { prefetch_bytes(from.w[v] + from.at + kNear); });
   }
   unroll(std::make_index_sequence<Form::kUnits>{}, [&](auto p) {
     VecI operand[V];

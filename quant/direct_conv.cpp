@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 
 #include "tensor/check.h"
@@ -24,6 +25,8 @@ std::int64_t columns_per_word(bool bytes) { return bytes ? 4 : 1; }
 DirectConvWeights::DirectConvWeights(const Tensor& weight, const ConvOptions& options, bool bytes)
     : shape_(weight.shape()), options_(options), bytes_(bytes) {
   const Tensor whole = weight.contiguous();
+  for (const std::int8_t w : whole.values<std::int8_t>())
+    largest_ = std::max<std::int64_t>(largest_, std::abs(std::int32_t{w}));
   const std::int64_t channels = shape_[0], depth = shape_[1], rows = shape_[2], cols = shape_[3],
                      per_group = channels / options.groups;
   const std::int64_t per_word = bytes ? 1 : 4;  // channels
@@ -54,6 +57,10 @@ DirectConvWeights::DirectConvWeights(const Tensor& weight, const ConvOptions& op
         }
   }
   first_term_.push_back(static_cast<std::int64_t>(terms_.size()));
+}
+
+std::size_t DirectConvWeights::pairs_depth(std::int64_t largest_activation) const {
+  return size(32767 / std::max<std::int64_t>(1, 2 * largest_activation * largest_));
 }
 
 std::int64_t DirectConvWeights::size_bytes() const {

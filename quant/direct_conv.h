@@ -16,9 +16,12 @@ namespace nibble::quant {
 class DirectConvWeights {
  public:
   // weight: int8 [K, C / groups, R, S]. Words are of four channels of a pixel or, with bytes (one group
-  // only), of four neighbouring pixels of a channel, which makes fuller ones where there are fewer than three
-  // channels.
+  // only), of four neighbouring pixels of a channel.
   DirectConvWeights(const Tensor& weight, const ConvOptions& options, bool bytes);
+  // Whether bytes make fuller words.
+  static bool prefers_bytes(std::int64_t channels, std::int64_t groups) {
+    return channels < 3 && groups == 1;
+  }
 
   struct Term {
     std::int32_t plane, row, column;  // of the input; a window begins at row 0 and column 0
@@ -30,6 +33,8 @@ class DirectConvWeights {
   std::int64_t quads() const { return static_cast<std::int64_t>(first_term_.size()) - 1; }
   std::int64_t first_term(std::int64_t quad) const { return first_term_[static_cast<std::size_t>(quad)]; }
   const std::vector<Term>& terms() const { return terms_; }
+  // DirectConvTile::pairs_depth for activations whose stored bytes are at most so large, without sign.
+  std::size_t pairs_depth(std::int64_t largest_activation) const;
   const std::uint32_t* words(std::int64_t quad) const { return words_.data() + 4 * first_term(quad); }
   std::int64_t size_bytes() const;
 
@@ -37,6 +42,7 @@ class DirectConvWeights {
   Shape shape_;
   ConvOptions options_;
   bool bytes_;
+  std::int64_t largest_ = 1;  // of the weights, without sign
   std::vector<Term> terms_;
   std::vector<std::int64_t> first_term_;  // [quads + 1]
   std::vector<std::uint32_t> words_;      // [term][4]
@@ -52,6 +58,7 @@ class DirectConv {
   // image: [C, H, W]. Bands have a multiple of row_multiple rows.
   DirectConv(Isa isa, const DirectConvWeights& weights, const Shape& image, std::int64_t row_multiple = 1);
 
+  const PlaneLayout& input() const { return input_; }
   std::int64_t out_height() const { return out_height_; }
   std::int64_t out_width() const { return out_width_; }
   // Rows of the output whose sums stay in L1; the last band may have more than are left.

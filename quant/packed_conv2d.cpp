@@ -1,7 +1,6 @@
 #include "quant/packed_conv2d.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "tensor/check.h"
 #include "tensor/factory.h"
@@ -9,7 +8,7 @@
 namespace nibble::quant {
 namespace {
 
-// Direct kernels want weights in int8. Otherwise as measured (docs/kernels.md): they save the matrix of
+// Direct kernels want weights in int8. Otherwise as measured (docs/performance.md): they save the matrix of
 // windows, and lanes that few output channels would leave empty; but they do not keep weights in registers
 // for many pixels, as products of deep windows do, and lanes of strided windows have to be filled first.
 // Windows of one pixel are no work.
@@ -24,21 +23,17 @@ bool is_direct(const Shape& shape, const ConvOptions& options, const PackOptions
 
 PackedConv2d::Direct pack_direct(Isa isa, const Tensor& codes, const Tensor& windows,
                                  const ConvOptions& options, const PackOptions& pack, const Tensor& scale) {
-  // Checks everything.
+  // It checks everything, and takes the sums.
   const PackedMatrix whole(isa, windows, pack, scale);
   const Tensor wide = codes.to(DType::int32).contiguous();
-  Tensor bytes = empty(codes.shape(), DType::int8);
-  std::int64_t largest = 0;
-  for (std::int64_t i = 0; i < wide.numel(); ++i) {
-    const std::int32_t value = wide.data<std::int32_t>()[i] - pack.zero_point;
-    bytes.mutable_data<std::int8_t>()[i] = static_cast<std::int8_t>(value);
-    largest = std::max<std::int64_t>(largest, std::abs(value));
-  }
-  constexpr std::int64_t kFewChannels = 3;
-  return {DirectConvWeights(bytes, options, options.groups == 1 && codes.size(1) < kFewChannels),
+  Tensor values = empty(codes.shape(), DType::int8);
+  std::transform(wide.values<std::int32_t>().begin(), wide.values<std::int32_t>().end(),
+                 values.mutable_values<std::int8_t>().begin(),
+                 [&](std::int32_t code) { return static_cast<std::int8_t>(code - pack.zero_point); });
+  const bool bytes = DirectConvWeights::prefers_bytes(codes.size(1), options.groups);
+  return {DirectConvWeights(values, options, bytes),
           {whole.column_sums().begin(), whole.column_sums().end()},
-          {whole.scale().begin(), whole.scale().end()},
-          largest};
+          {whole.scale().begin(), whole.scale().end()}};
 }
 
 }  // namespace

@@ -33,7 +33,6 @@ class PackedConv2d {
     DirectConvWeights weights;
     std::vector<std::int32_t> column_sums;
     std::vector<float> scale;
-    std::int64_t largest;  // |code|
   };
   const std::optional<Direct>& direct() const { return direct_; }
   const std::vector<PackedMatrix>& groups() const { return groups_; }

@@ -117,16 +117,13 @@ class DirectImages {
         codes_(codes),
         direct_(*w.direct()),
         conv_(w.isa(), direct_.weights, {x.channels, x.height, x.width}),
-        layout_(DirectConv::input_of({x.channels, x.height, x.width}, w.options(), direct_.weights.bytes())),
+        layout_(conv_.input()),
         transpose_(transpose_kernels(w.isa()).transpose),
         channels_(w.weight_shape()[0]),
         stored_(x.format, direct_conv_kernels(w.isa()).signed_activations),
         epilogue_(w.isa(), {channels_, direct_.column_sums, direct_.scale, {}}, stored_.zero_point,
-                  x.format.scale, out) {
-    const int bits = x.format.bit_width;
-    const std::int64_t largest = x.format.is_binary ? 2 : (1 << bits) - 1;  // as bytes
-    pairs_depth_ = size(32767 / std::max<std::int64_t>(1, 2 * largest * direct_.largest));
-  }
+                  x.format.scale, out),
+        pairs_depth_(direct_.weights.pairs_depth(x.format.is_binary ? 2 : (1 << x.format.bit_width) - 1)) {}
 
   void run(std::int64_t begin, std::int64_t end) const {
     const std::int64_t band = conv_.band_rows() * conv_.out_width() * channels_;
@@ -201,12 +198,12 @@ class DirectImages {
   const std::uint8_t* const codes_;
   const PackedConv2d::Direct& direct_;
   const DirectConv conv_;
-  const PlaneLayout layout_;
+  const PlaneLayout& layout_;
   void (*const transpose_)(const float*, std::size_t, std::size_t, std::size_t, float*, std::size_t) noexcept;
   const std::int64_t channels_;
   const StoredActivations stored_;
   const Epilogue epilogue_;
-  std::size_t pairs_depth_;
+  const std::size_t pairs_depth_;
 };
 
 }  // namespace

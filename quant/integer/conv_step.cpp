@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <cstdlib>
 
 #include "quant/integer/bounds.h"
-#include "tensor/check.h"
 #include "tensor/divide_up.h"
 
 namespace nibble::quant {
@@ -13,9 +12,8 @@ namespace {
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
-// Below three channels, four neighbouring pixels make fuller words than four channels would.
 bool builds_windows_of_bytes(const IntProduct& layer, std::int64_t channels, bool of_pixels) {
-  return of_pixels && channels < 3 && layer.options.groups == 1;
+  return of_pixels && DirectConvWeights::prefers_bytes(channels, layer.options.groups);
 }
 
 }  // namespace
@@ -40,12 +38,11 @@ ConvStep::ConvStep(Isa isa, const IntProduct& layer, const Shape& image, const C
       out_(layer.out, signed_bytes_),
       pool2_(pool2),
       weights_(layer.weight, layer.options, builds_windows_of_bytes(layer, image[0], of_pixels)),
-      conv_(isa, weights_, image, pool2 ? 2 : 1) {
+      conv_(isa, weights_, image, pool2 ? 2 : 1),
+      pairs_depth_(weights_.pairs_depth(std::max(std::abs(in_.lo()), std::abs(in_.hi())))) {
   layer_.weight = layer_.weight.contiguous();
   set_init();
   set_scales(input);
-  const std::int64_t largest_weight = layer_.weight_bits == 1 ? 1 : (1 << (layer_.weight_bits - 1)) - 1;
-  pairs_depth_ = size(32767 / std::max<std::int64_t>(1, 2 * largest_stored() * largest_weight));
 }
 
 void ConvStep::set_init() {
@@ -70,8 +67,6 @@ void ConvStep::set_scales(const CodeFormat& input) {
     if (largest * multiplier_[k] >= 0x1p53 || largest * scale_.back() >= 0x1p31 - 512) return scale_.clear();
   }
 }
-
-std::int64_t ConvStep::largest_stored() const { return std::max(std::abs(in_.lo()), std::abs(in_.hi())); }
 
 std::size_t ConvStep::input_bytes() const { return size(divide_up(conv_.scratch_words(), 16) * 64); }
 

@@ -54,7 +54,6 @@ class ConvStep {
   void set_scales(const CodeFormat& input);
   template <class F>
   void for_each_quad(const void* input, std::byte* scratch, F f) const;
-  std::int64_t largest_stored() const;
   std::size_t input_bytes() const;  // of words of windows, in front of the sums
   WordTile word_tile(const std::int32_t* acc, std::int64_t quad, std::int64_t rows) const;
 

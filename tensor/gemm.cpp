@@ -35,13 +35,14 @@ constexpr std::int64_t kPage = 4096 / sizeof(float);
 constexpr std::int64_t kDepthInPlace = 64;
 // A slightly deeper b is not cut, though: a second pass over c costs more than a few rows too many.
 constexpr std::int64_t kMostDepthInPlace = 80;
+// A line of a is read an element at a time: of rows that lie pages apart, L1 keeps no more lines until their end.
+constexpr std::int64_t kMostRowsOfPages = 8;
 // From so many tiles side by side on, a pays for its packing, if it is deeper than this: the rows of a
 // shallow one are few enough for L1 as they are.
 constexpr std::int64_t kTilesWorthPacking = 4;
 constexpr std::int64_t kDepthWorthPacking = 32;
 // A panel beyond L2 is fetched while up to so many tiles of the one before run: a first tile alone would wait
-// for it. Lines of rows that are pages apart do not live so long; and a panel below a page is too short to be
-// shared.
+// for it. A panel below a page is too short to be shared.
 constexpr std::int64_t kMostFetchers = 4;
 // Up to so many rows a product with a transposed, deep b is cheaper the other way round: b is read as it is.
 constexpr std::int64_t kFewRows = 64;
@@ -118,7 +119,7 @@ void pack_panels(const GemmKernels& kernels, MatrixRef<const float> b, std::int6
   if (rest > 0) pack(n - rest, rest, padded(kernels, rest));
 }
 
-bool lies_on_pages(MatrixRef<const float> b) { return b.row_stride % kPage == 0; }
+bool lies_on_pages(MatrixRef<const float> x) { return x.row_stride > 0 && x.row_stride % kPage == 0; }
 
 // Panels of b.
 struct Panels {
@@ -172,8 +173,8 @@ class Engine {
   struct Tiles {
     std::int64_t rows, tall, low;
   };
-  Tiles tiles_of(std::int64_t m) const {
-    const std::int64_t count = divide_up(m, rows_), rows = divide_up(m, count), low = count * rows - m;
+  Tiles tiles_of(std::int64_t m, std::int64_t most) const {
+    const std::int64_t count = divide_up(m, most), rows = divide_up(m, count), low = count * rows - m;
     return {rows, count - low, low};
   }
 
@@ -205,8 +206,9 @@ class Engine {
 
   // The first block packs b, each group of panels before its first use, which finds it in the cache.
   void run_block(const Problem& p, bool first) {
-    const Tiles tiles = tiles_of(p.m);
     const bool packs_a = is_a_worth_packing(p.n, p.k) && !(p.a.row_stride == 1 && p.a.col_stride == p.m);
+    const Tiles tiles =
+        tiles_of(p.m, !packs_a && lies_on_pages(p.a) ? std::min(rows_, kMostRowsOfPages) : rows_);
     if (packs_a) pack_a(p, tiles);
     const std::int64_t group = p.packed == nullptr && !in_place_ ? kColsPerGroup : p.n;
     for (std::int64_t j = 0; j < p.n; j += group) {
@@ -222,7 +224,7 @@ class Engine {
     const std::int64_t width = padded(kernels_, n), panel = width * p.k;
     const std::int64_t fetchers = panel < kPage ? 1 : std::min(tiles.tall + tiles.low, kMostFetchers);
     if (in_place_ && n % width == 0)
-      return {p.b.data + j, p.b.row_stride, cols_, lies_on_pages(p.b) ? 1 : fetchers, cols_};
+      return {p.b.data + j, p.b.row_stride, cols_, fetchers, cols_};
     const std::int64_t ahead = panel == 0 ? 0 : divide_up(kPage, panel) * panel;
     if (p.packed != nullptr)
       return {p.packed->panel(p.packed_k, p.packed_n + j, p.k), width, panel, fetchers, ahead};

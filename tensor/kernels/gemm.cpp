@@ -62,7 +62,8 @@ struct StridedRows {
   }
 };
 
-// Which rows of b a tile fetches: one every step, or one in as many steps as there are tiles that do so.
+// Which rows of b a tile fetches: one every step into L1, or one in as many steps as there are tiles that do
+// so, into L2, where they outlive the other tiles and do not push the panel in use out of L1.
 enum class Fetch { none, all, share };
 
 // The tile whose first row of a, of c and of the bias these are, and of its share of what is fetched.
@@ -94,7 +95,7 @@ void run_tile(const GemmTiles& t, const float* first_a, float* c, const float* r
       unroll(vecs, [&](auto v) { row[v] = load(b + v * kLanes); });
       if constexpr (F == Fetch::all) unroll(lines, [&](auto l) { prefetch_line(b + t.b_ahead + l * kLine); });
       if constexpr (F == Fetch::share) {
-        unroll(lines, [&](auto l) { prefetch_line(share + l * kLine); });
+        unroll(lines, [&](auto l) { prefetch_into_l2(share + l * kLine); });
         if (--left == 0) left = t.fetchers, share += t.b_k;
       }
       unroll(rows, [&](auto i) {

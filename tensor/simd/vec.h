@@ -228,6 +228,7 @@ class Divider {
 
 // A hint, harmless at any address.
 inline void prefetch_line(const float* p) { __builtin_prefetch(p); }
+inline void prefetch_into_l2(const float* p) { __builtin_prefetch(p, 0, 2); }
 
 // v, loaded once: GCC 12 folds a load into each of the instructions that use it, and runs out of load ports.
 inline VecF in_register(VecF v) {

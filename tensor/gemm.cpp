@@ -35,7 +35,8 @@ constexpr std::int64_t kPage = 4096 / sizeof(float);
 constexpr std::int64_t kDepthInPlace = 64;
 // A slightly deeper b is not cut, though: a second pass over c costs more than a few rows too many.
 constexpr std::int64_t kMostDepthInPlace = 80;
-// A line of a is read an element at a time: of rows that lie pages apart, L1 keeps no more lines until their end.
+// A line of a is read an element at a time: of rows that lie pages apart, L1 keeps no more lines until their
+// end.
 constexpr std::int64_t kMostRowsOfPages = 8;
 // From so many tiles side by side on, a pays for its packing, if it is deeper than this: the rows of a
 // shallow one are few enough for L1 as they are.
@@ -47,6 +48,10 @@ constexpr std::int64_t kMostFetchers = 4;
 // Up to so many rows a product with a transposed, deep b is cheaper the other way round: b is read as it is.
 constexpr std::int64_t kFewRows = 64;
 constexpr std::int64_t kDepthWorthTurning = 64;
+// Tiles that turn their rows take four columns of them at a time. With a result by rows, which has to be
+// turned back, they pay where other tiles would leave so many lanes idle.
+constexpr std::int64_t kLeastTurnedDepth = 4;
+constexpr std::int64_t kIdleLanes = 4;
 constexpr std::int64_t kWorkPerThread = 1 << 18;  // multiplications
 
 struct Problem {
@@ -223,8 +228,7 @@ class Engine {
   Panels panels_of(const Problem& p, std::int64_t j, std::int64_t n, const Tiles& tiles, bool first) {
     const std::int64_t width = padded(kernels_, n), panel = width * p.k;
     const std::int64_t fetchers = panel < kPage ? 1 : std::min(tiles.tall + tiles.low, kMostFetchers);
-    if (in_place_ && n % width == 0)
-      return {p.b.data + j, p.b.row_stride, cols_, fetchers, cols_};
+    if (in_place_ && n % width == 0) return {p.b.data + j, p.b.row_stride, cols_, fetchers, cols_};
     const std::int64_t ahead = panel == 0 ? 0 : divide_up(kPage, panel) * panel;
     if (p.packed != nullptr)
       return {p.packed->panel(p.packed_k, p.packed_n + j, p.k), width, panel, fetchers, ahead};
@@ -299,50 +303,63 @@ void run_turned(const GemmKernels& kernels, const Problem& p) {
   });
 }
 
-// The same for so few rows that the kernel turns its tiles itself: only a is packed.
+// A few columns times rows that lie along k: rows are turned into lanes as they are read.
 bool fits_turned_tiles(const GemmKernels& kernels, const Problem& p) {
-  return has_transposed_b(p) && !p.options.accumulate &&
-         p.m <= static_cast<std::int64_t>(kernels.turned_cols) &&
-         p.n >= static_cast<std::int64_t>(kernels.lanes);
+  const auto lanes = static_cast<std::int64_t>(kernels.lanes);
+  const bool readable_a =
+      p.a.col_stride == 1 && p.a.row_stride > 1 && (lanes <= kMostRowsOfPages || !lies_on_pages(p.a));
+  const bool one_panel =
+      p.packed == nullptr || (p.packed->steps() == 1 && p.n <= static_cast<std::int64_t>(kernels.cols));
+  return readable_a && one_panel && p.m >= lanes && p.k >= kLeastTurnedDepth &&
+         p.n <= static_cast<std::int64_t>(kernels.turned_cols) && !p.options.accumulate &&
+         (p.c.row_stride == 1 || padded(kernels, p.n) - p.n >= kIdleLanes);
 }
 
 void run_turned_tiles(const GemmKernels& kernels, const Problem& p) {
-  const auto rows = static_cast<std::int64_t>(kernels.lanes);
-  const std::int64_t tiles = p.n / rows, width = padded(kernels, p.m);
-  const auto scratch = Storage::allocate(static_cast<std::size_t>(width * p.k) * sizeof(float));
-  auto* const panel = reinterpret_cast<float*>(scratch->data());
-  pack_panels(kernels, p.a.transposed(), p.m, p.k, panel);
-  parallel_for(tiles, divide_up(kWorkPerThread, std::max<std::int64_t>(1, rows * p.m * p.k)),
-               [&](std::int64_t begin, std::int64_t end) {
-                 const Problem part = p.part(0, p.m, begin * rows, (end - begin) * rows);
-                 kernels.run_turned({.rows = kernels.lanes,
-                                     .tall = static_cast<std::size_t>(end - begin),
-                                     .low = 0,
-                                     .panels = 1,
-                                     .cols = static_cast<std::size_t>(p.m),
-                                     .k = static_cast<std::size_t>(p.k),
-                                     .a = part.b.data,
-                                     .a_row = p.b.col_stride,
-                                     .a_k = 1,
-                                     .a_packed = false,
-                                     .b = panel,
-                                     .b_panel = 0,
-                                     .b_k = width,
-                                     .fetchers = 0,
-                                     .b_ahead = 0,
-                                     .c = part.c.data,
-                                     .c_row = p.c.row_stride,
-                                     .accumulate = false,
-                                     .row_bias = part.options.col_bias,
-                                     .col_bias = p.options.row_bias,
-                                     .relu = p.options.relu});
-               });
-  const Problem rest = p.part(0, p.m, tiles * rows, p.n - tiles * rows);
-  if (rest.n > 0) Engine(kernels, rest).run(rest);
+  const auto lanes = static_cast<std::int64_t>(kernels.lanes);
+  const std::int64_t tiles = p.m / lanes, rows = tiles * lanes;
+  const bool packs_b = p.packed == nullptr && p.b.col_stride != 1, turns_c = p.c.row_stride != 1;
+  const std::int64_t b_size = packs_b ? divide_up(p.n * p.k, 16) * 16 : 0;
+  const auto scratch =
+      Storage::allocate(static_cast<std::size_t>(b_size + (turns_c ? p.n * rows : 0)) * sizeof(float));
+  auto* const own_b = reinterpret_cast<float*>(scratch->data());
+  MatrixRef<const float> b = p.b;
+  if (p.packed != nullptr) b = {p.packed->panel(0, p.packed_n, p.k), padded(kernels, p.n), 1};
+  if (packs_b) {
+    const auto n = static_cast<std::size_t>(p.n);
+    kernels.pack(p.b.data, p.b.col_stride, p.b.row_stride, n, static_cast<std::size_t>(p.k), n, own_b);
+    b = {own_b, p.n, 1};
+  }
+  const MatrixRef<float> c = turns_c ? MatrixRef<float>{own_b + b_size, 1, rows} : p.c;
+  const std::int64_t work = std::max<std::int64_t>(1, lanes * p.n * p.k);
+  parallel_for(tiles, divide_up(kWorkPerThread, work), [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t first = begin * lanes;
+    const Problem part = p.part(first, (end - begin) * lanes, 0, p.n);
+    kernels.run_turned({.tiles = static_cast<std::size_t>(end - begin),
+                        .cols = static_cast<std::size_t>(p.n),
+                        .k = static_cast<std::size_t>(p.k),
+                        .a = part.a.data,
+                        .a_row = static_cast<std::size_t>(p.a.row_stride),
+                        .b = b.data,
+                        .b_k = b.row_stride,
+                        .c = c.data + first,
+                        .c_col = static_cast<std::size_t>(c.col_stride),
+                        .row_bias = part.options.row_bias,
+                        .col_bias = p.options.col_bias,
+                        .relu = p.options.relu});
+    if (turns_c)
+      transpose_kernels().transpose(c.data + first, static_cast<std::size_t>(rows),
+                                    static_cast<std::size_t>(p.n), static_cast<std::size_t>(part.m),
+                                    part.c.data, static_cast<std::size_t>(p.c.row_stride));
+  });
+  const Problem rest = p.part(rows, p.m - rows, 0, p.n);
+  if (rest.m > 0) run_parallel(kernels, rest.c.col_stride == 1 ? rest : rest.transposed());
 }
 
 void run_parallel(const GemmKernels& kernels, const Problem& p) {
   if (fits_turned_tiles(kernels, p)) return run_turned_tiles(kernels, p);
+  if (p.packed == nullptr && fits_turned_tiles(kernels, p.transposed()))
+    return run_turned_tiles(kernels, p.transposed());
   if (is_better_turned(p)) return run_turned(kernels, p);
   const std::int64_t rows = static_cast<std::int64_t>(kernels.rows);
   const std::int64_t cols = static_cast<std::int64_t>(kernels.cols);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "tensor/kernels/pack.h"
+#include "tensor/kernels/turned_tiles.h"
 #include "tensor/simd/vec.h"
 
 namespace nibble::NIBBLE_TIER {
@@ -17,8 +18,6 @@ constexpr std::size_t kRows = 6;
 constexpr bool kFetchesResult = false;  // its address costs a register that is not there: 10 % slower
 #endif
 constexpr std::size_t kVecs = 2;
-// Vectors in a row of a tile that is turned: eight sums keep the multipliers busy.
-constexpr std::size_t kTurnedVecs = 8 / kLanes;
 // Of tiles at least so deep the next one's rows of c are fetched on the way, a row in every part of k: taken
 // all at once, lines from beyond L2 hold the buffers through which a and b come.
 constexpr std::size_t kLeastDepthToFetch = 32;
@@ -67,7 +66,7 @@ struct StridedRows {
 enum class Fetch { none, all, share };
 
 // The tile whose first row of a, of c and of the bias these are, and of its share of what is fetched.
-template <std::size_t M, std::size_t V, template <std::size_t> class Rows, Fetch F, bool Turned = false>
+template <std::size_t M, std::size_t V, template <std::size_t> class Rows, Fetch F>
 void run_tile(const GemmTiles& t, const float* first_a, float* c, const float* row_bias, const float* next_c,
               const float* share) {
   constexpr auto rows = std::make_index_sequence<M>{};
@@ -80,13 +79,12 @@ void run_tile(const GemmTiles& t, const float* first_a, float* c, const float* r
   };
   const auto row_of_c = [&](std::size_t i) { return c + static_cast<std::ptrdiff_t>(i) * t.c_row; };
   unroll(rows, [&](auto i) { unroll(vecs, [&](auto v) { acc[i][v] = VecF(0.0f); }); });
-  if (!Turned && t.accumulate)
+  if (t.accumulate)
     unroll(rows, [&](auto i) { unroll(vecs, [&](auto v) { acc[i][v] = load_columns(row_of_c(i), v); }); });
   Rows<M> a(t, first_a);
   const float* b = t.b;
   std::size_t left = t.fetchers;
-  const std::size_t parts = kFetchesResult && !Turned && t.k >= kLeastDepthToFetch ? M : 1,
-                    part = t.k / parts;
+  const std::size_t parts = kFetchesResult && t.k >= kLeastDepthToFetch ? M : 1, part = t.k / parts;
   for (std::size_t i = 0; i < parts; ++i, next_c += t.c_row) {
     if (parts > 1) unroll(lines, [&](auto l) { prefetch_line(next_c + l * kLine); });
 #pragma GCC unroll 2
@@ -123,16 +121,7 @@ void run_tile(const GemmTiles& t, const float* first_a, float* c, const float* r
     unroll(rows, [&](auto i) {
       unroll(vecs, [&](auto v) { acc[i][v] = select(acc[i][v] <= VecF(0.0f), VecF(0.0f), acc[i][v]); });
     });
-  if constexpr (Turned)
-    unroll(vecs, [&](auto v) {
-      VecF block[M];
-      unroll(rows, [&](auto i) { block[i] = acc[i][v]; });
-      turn(block);
-      unroll(rows, [&](auto i) {
-        if (v + 1 < V || i < tail) store(row_of_c(v * kLanes + i), block[i]);
-      });
-    });
-  else if (tail == kLanes)
+  if (tail == kLanes)
     unroll(rows, [&](auto i) { unroll(vecs, [&](auto v) { store(row_of_c(i) + v * kLanes, acc[i][v]); }); });
   else
     unroll(rows, [&](auto i) {
@@ -194,21 +183,6 @@ void run(const GemmTiles& t) noexcept {
     (narrow ? run_panels<1, StridedRows> : run_panels<kVecs, StridedRows>)(t);
 }
 
-template <std::size_t V>
-void run_turned_tiles(const GemmTiles& t) {
-  for (std::size_t i = 0; i < t.tall; ++i) {
-    const auto row = static_cast<std::ptrdiff_t>(i * kLanes);
-    run_tile<kLanes, V, StridedRows, Fetch::none, true>(t, t.a + row * t.a_row, t.c + row,
-                                                        t.row_bias == nullptr ? nullptr : t.row_bias + row,
-                                                        nullptr, nullptr);
-  }
-}
-
-template <std::size_t V>
-void run_turned(const GemmTiles& t) noexcept {
-  if constexpr (V > 0) (t.cols <= kLanes ? run_turned_tiles<1> : run_turned_tiles<V>)(t);
-}
-
 }  // namespace
 
 extern const GemmKernels gemm_kernels = {
@@ -216,8 +190,8 @@ extern const GemmKernels gemm_kernels = {
     .rows = kRows,
     .cols = kVecs * kLanes,
     .run = run,
-    .turned_cols = kTurnedVecs * kLanes,
-    .run_turned = run_turned<kTurnedVecs>,
+    .turned_cols = kTurnedCols,
+    .run_turned = run_turned,
     .pack = pack,
 };
 

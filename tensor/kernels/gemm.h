@@ -34,17 +34,32 @@ struct GemmTiles {
   bool relu;
 };
 
+// The same sums where a lies along k and b has few columns: c[i, j] for i < tiles * lanes and j < cols. Rows
+// of a are the lanes; they are turned on the way, so that nothing of a is packed.
+struct TurnedTiles {
+  std::size_t tiles;  // of `lanes` rows
+  std::size_t cols;   // 1 to GemmKernels::turned_cols
+  std::size_t k;      // at least 4
+  const float* a;
+  std::size_t a_row;  // a[i, p] = a[i * a_row + p]
+  const float* b;
+  std::ptrdiff_t b_k;  // b[p, j] = b[p * b_k + j]
+  float* c;
+  std::size_t c_col;      // c[i, j] = c[i + j * c_col]
+  const float* row_bias;  // nullptr: none
+  const float* col_bias;
+  bool relu;
+};
+
 struct GemmKernels {
   std::size_t lanes;
   std::size_t rows, cols;  // of the largest tile
 
   void (*run)(const GemmTiles& tiles) noexcept;
 
-  // The same for c by columns, c[i + j * c_row]: whole tiles of `lanes` rows, one panel of up to turned_cols
-  // columns, nothing accumulated. A tile is turned around in registers, so only its sums for it: where a
-  // vector is too long for that, turned_cols is 0.
+  // For up to so many columns.
   std::size_t turned_cols;
-  void (*run_turned)(const GemmTiles& tiles) noexcept;
+  void (*run_turned)(const TurnedTiles& tiles) noexcept;
 
   // Panels of k x width, one behind the other: out[p * width + i] = x[i * i_stride + p * k_stride] for p < k
   // and i < width in the first, the next `width` columns in the second. n is a multiple of the width, or

@@ -7,80 +7,73 @@
 namespace nibble::NIBBLE_TIER {
 namespace {
 
-// Element j of x[i] and element i of x[j] change places.
-[[gnu::always_inline]] inline void turn(Vec4 (&x)[4]) {
-  const Vec4 lo02 = zip_lo(x[0], x[2]), hi02 = zip_hi(x[0], x[2]), lo13 = zip_lo(x[1], x[3]),
-             hi13 = zip_hi(x[1], x[3]);
-  x[0] = zip_lo(lo02, lo13), x[1] = zip_hi(lo02, lo13);
-  x[2] = zip_lo(hi02, hi13), x[3] = zip_hi(hi02, hi13);
-}
-
-#if defined(__AVX__) && !defined(__AVX512F__)
-[[gnu::always_inline]] inline void turn(VecF (&x)[8]) {
-  // Both halves of the vectors as a 4 x 4 matrix, then the halves.
-  const auto quad = [&](std::size_t first) {
-    const __m256 lo01 = _mm256_unpacklo_ps(x[first], x[first + 1]),
-                 hi01 = _mm256_unpackhi_ps(x[first], x[first + 1]),
-                 lo23 = _mm256_unpacklo_ps(x[first + 2], x[first + 3]),
-                 hi23 = _mm256_unpackhi_ps(x[first + 2], x[first + 3]);
-    x[first] = _mm256_shuffle_ps(lo01, lo23, 0x44), x[first + 1] = _mm256_shuffle_ps(lo01, lo23, 0xee);
-    x[first + 2] = _mm256_shuffle_ps(hi01, hi23, 0x44), x[first + 3] = _mm256_shuffle_ps(hi01, hi23, 0xee);
-  };
-  quad(0), quad(4);
-  unroll(std::make_index_sequence<4>{}, [&](auto i) {
-    const __m256 low = x[i], high = x[i + 4];
-    x[i] = _mm256_insertf128_ps(low, _mm256_castps256_ps128(high), 1);
-    x[i + 4] = _mm256_permute2f128_ps(low, high, 0x31);
-  });
-}
+// zip_lo and zip_hi of every four lanes by themselves.
+inline Vec4 zip_low(Vec4 a, Vec4 b) { return zip_lo(a, b); }
+inline Vec4 zip_high(Vec4 a, Vec4 b) { return zip_hi(a, b); }
+#if defined(__AVX512F__)
+inline VecF zip_low(VecF a, VecF b) { return _mm512_unpacklo_ps(a, b); }
+inline VecF zip_high(VecF a, VecF b) { return _mm512_unpackhi_ps(a, b); }
+#elif defined(__AVX__)
+inline VecF zip_low(VecF a, VecF b) { return _mm256_unpacklo_ps(a, b); }
+inline VecF zip_high(VecF a, VecF b) { return _mm256_unpackhi_ps(a, b); }
 #endif
 
-// to[j * to_step + i] = from[i * from_step + j] for i and j below 4.
-inline void transpose_4x4(const float* from, std::size_t from_step, float* to, std::size_t to_step) {
-  Vec4 x[4] = {Vec4::load_unaligned(from), Vec4::load_unaligned(from + from_step),
-               Vec4::load_unaligned(from + 2 * from_step), Vec4::load_unaligned(from + 3 * from_step)};
-  turn(x);
-  unroll(std::make_index_sequence<4>{}, [&](auto i) { x[i].store_unaligned(to + i * to_step); });
+// Four columns of rows, as vectors. Zipping takes two steps; the second is left to who asks for a column.
+template <class V>
+struct TurnedColumns {
+  V lo02, hi02, lo13, hi13;
+
+  [[gnu::always_inline]] TurnedColumns(V row0, V row1, V row2, V row3)
+      : lo02(zip_low(row0, row2)),
+        hi02(zip_high(row0, row2)),
+        lo13(zip_low(row1, row3)),
+        hi13(zip_high(row1, row3)) {}
+
+  template <std::size_t J>
+  [[gnu::always_inline]] V get() const {
+    const V &a = J < 2 ? lo02 : hi02, &b = J < 2 ? lo13 : hi13;
+    return J % 2 == 0 ? zip_low(a, b) : zip_high(a, b);
+  }
+};
+
+// Element i of column j is from[i * from_step + j], for i below 4.
+[[gnu::always_inline]] inline TurnedColumns<Vec4> turn_4_rows(const float* from, std::size_t from_step) {
+  const auto row = [&](std::size_t i) { return Vec4::load_unaligned(from + i * from_step); };
+  return {row(0), row(1), row(2), row(3)};
 }
 
-// to[j * to_step + i] = from[i * from_step + j] for i below kLanes and j below 4.
-inline void transpose_lanes_x4(const float* from, std::size_t from_step, float* to, std::size_t to_step) {
+// The same for i below kLanes.
+#if defined(__AVX__)
+[[gnu::always_inline]] inline TurnedColumns<VecF> turn_rows(const float* from, std::size_t from_step) {
+  // Every four lanes hold one of the rows four apart, and all of them turn at once.
+  const auto rows = [&](std::size_t i) -> VecF {
+    const float* const p = from + i * from_step;
 #if defined(__AVX512F__)
-  // Every 128-bit lane holds one of four rows four apart: then all four blocks turn at once.
-  const auto rows = [&](std::size_t i) {
-    const float* p = from + i * from_step;
     __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(p));
     v = _mm512_insertf32x4(v, _mm_loadu_ps(p + 4 * from_step), 1);
     v = _mm512_insertf32x4(v, _mm_loadu_ps(p + 8 * from_step), 2);
     return _mm512_insertf32x4(v, _mm_loadu_ps(p + 12 * from_step), 3);
-  };
-  const __m512 r0 = rows(0), r1 = rows(1), r2 = rows(2), r3 = rows(3);
-  const __m512 lo01 = _mm512_unpacklo_ps(r0, r1), hi01 = _mm512_unpackhi_ps(r0, r1),
-               lo23 = _mm512_unpacklo_ps(r2, r3), hi23 = _mm512_unpackhi_ps(r2, r3);
-  _mm512_storeu_ps(to, _mm512_shuffle_ps(lo01, lo23, 0x44));
-  _mm512_storeu_ps(to + to_step, _mm512_shuffle_ps(lo01, lo23, 0xee));
-  _mm512_storeu_ps(to + 2 * to_step, _mm512_shuffle_ps(hi01, hi23, 0x44));
-  _mm512_storeu_ps(to + 3 * to_step, _mm512_shuffle_ps(hi01, hi23, 0xee));
-#elif defined(__AVX__)
-  const auto rows = [&](std::size_t i) {
-    const float* p = from + i * from_step;
-    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + 4 * from_step), 1);
-  };
-  const __m256 r0 = rows(0), r1 = rows(1), r2 = rows(2), r3 = rows(3);
-  const __m256 lo01 = _mm256_unpacklo_ps(r0, r1), hi01 = _mm256_unpackhi_ps(r0, r1),
-               lo23 = _mm256_unpacklo_ps(r2, r3), hi23 = _mm256_unpackhi_ps(r2, r3);
-  _mm256_storeu_ps(to, _mm256_shuffle_ps(lo01, lo23, 0x44));
-  _mm256_storeu_ps(to + to_step, _mm256_shuffle_ps(lo01, lo23, 0xee));
-  _mm256_storeu_ps(to + 2 * to_step, _mm256_shuffle_ps(hi01, hi23, 0x44));
-  _mm256_storeu_ps(to + 3 * to_step, _mm256_shuffle_ps(hi01, hi23, 0xee));
 #else
-  transpose_4x4(from, from_step, to, to_step);
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + 4 * from_step), 1);
 #endif
+  };
+  return {rows(0), rows(1), rows(2), rows(3)};
+}
+#else
+[[gnu::always_inline]] inline TurnedColumns<Vec4> turn_rows(const float* from, std::size_t from_step) {
+  return turn_4_rows(from, from_step);
+}
+#endif
+
+template <class V>
+[[gnu::always_inline]] inline void store_columns(const TurnedColumns<V>& x, float* to, std::size_t to_step) {
+  unroll(std::make_index_sequence<4>{},
+         [&](auto j) { x.template get<j>().store_unaligned(to + j * to_step); });
 }
 
 // out[p * out_step + i] = x[i * x_step + p] for i < n and p < k.
-inline void transpose(const float* x, std::size_t x_step, std::size_t n, std::size_t k, float* out,
-                      std::size_t out_step) noexcept {
+[[gnu::flatten]] inline void transpose(const float* x, std::size_t x_step, std::size_t n, std::size_t k,
+                                       float* out, std::size_t out_step) noexcept {
   if (n < 4 || k < 4) {
     for (std::size_t p = 0; p < k; ++p)
       for (std::size_t i = 0; i < n; ++i) out[p * out_step + i] = x[i * x_step + p];
@@ -99,12 +92,12 @@ inline void transpose(const float* x, std::size_t x_step, std::size_t n, std::si
     std::size_t i = 0;
     for (; i + kLanes <= n; i += kLanes)
       for_quads([&](std::size_t p) {
-        transpose_lanes_x4(x + i * x_step + p, x_step, out + p * out_step + i, out_step);
+        store_columns(turn_rows(x + i * x_step + p, x_step), out + p * out_step + i, out_step);
       });
     for (; i < n; i += 4) {
       const std::size_t last = i + 4 <= n ? i : n - 4;
       for_quads([&](std::size_t p) {
-        transpose_4x4(x + last * x_step + p, x_step, out + p * out_step + last, out_step);
+        store_columns(turn_4_rows(x + last * x_step + p, x_step), out + p * out_step + last, out_step);
       });
     }
   }

@@ -88,8 +88,10 @@ void check(const GemmKernels& kernels, const Case& t, std::mt19937& rng) {
   REQUIRE(worst <= 1);
   // What lies between the lines of c is not ours.
   const Index line = t.layout & 4 ? t.m : t.n, step = line + t.gap;
+  Index touched = 0;
   for (std::size_t i = 0; i < before.size(); ++i)
-    if (static_cast<Index>(i) % step >= line) REQUIRE(before[i] == c.buffer[i]);
+    touched += static_cast<Index>(i) % step >= line && before[i] != c.buffer[i];
+  REQUIRE(touched == 0);
 }
 
 }  // namespace
@@ -133,6 +135,39 @@ TEST_CASE("gemm at the borders of tiles and cache blocks, on every tier", "[tier
                                                                      {50, 14, 4100}})
         check(gemm_kernels(isa), {m, n, k, layout, layout % 3, layout % 2 == 0, layout > 3, layout % 4 == 1},
               rng);
+  }
+}
+
+TEST_CASE("gemm of a few columns or rows by an operand that lies along k, on every tier", "[tiers]") {
+  for (Isa isa : supported_isas()) {
+    INFO(name_of(isa));
+    const GemmKernels& kernels = gemm_kernels(isa);
+    const auto lanes = static_cast<Index>(kernels.lanes);
+    std::mt19937 rng(5);
+    for (Index few = 1; few <= 18; ++few)
+      for (const Index many : {lanes, lanes + 1, Index{70}})
+        for (const Index k : {3, 4, 5, 6, 7, 41})
+          for (unsigned layout = 0; layout < 8; ++layout) {
+            const bool bias = (few + k) % 2 == 0;
+            if ((layout & 1) == 0)
+              check(kernels, {many, few, k, layout, k % 3, false, bias, k % 4 == 1}, rng);
+            if ((layout & 2) != 0)
+              check(kernels, {few, many, k, layout, k % 3, false, bias, k % 4 == 1}, rng);
+          }
+  }
+}
+
+TEST_CASE("gemm of operands whose rows are whole pages apart, on every tier", "[tiers]") {
+  for (Isa isa : supported_isas()) {
+    INFO(name_of(isa));
+    std::mt19937 rng(6);
+    for (unsigned layout = 0; layout < 8; ++layout)
+      for (const auto& [m, n, k] : std::vector<std::array<Index, 3>>{
+               {16, 1000, 150}, {17, 1000, 70}, {40, 12, 1000}, {12, 40, 1000}, {15, 14, 1000}}) {
+        const bool accumulate = (m + layout) % 2 == 0;
+        check(gemm_kernels(isa),
+              {m, n, k, layout, 1024 - std::max({m, n, k}), accumulate, layout > 3, layout % 4 == 1}, rng);
+      }
   }
 }
 
@@ -191,7 +226,11 @@ TEST_CASE("a packed operand gives the same bits", "[tiers]") {
         a.fill(rng), b.fill(rng), c.fill(rng);
         std::copy(c.buffer.begin(), c.buffer.end(), d.buffer.begin());
         gemm(kernels, m, n, k, a.view(), b.view(), c.ref(), {.accumulate = true, .relu = true});
-        gemm(m, a.view(), PackedB(kernels, k, n, b.view()), d.ref(), {.accumulate = true, .relu = true});
+        const PackedB packed(kernels, k, n, b.view());
+        gemm(m, a.view(), packed, d.ref(), {.accumulate = true, .relu = true});
+        REQUIRE(std::equal(c.buffer.begin(), c.buffer.end(), d.buffer.begin()));
+        gemm(kernels, m, n, k, a.view(), b.view(), c.ref());
+        gemm(m, a.view(), packed, d.ref());
         REQUIRE(std::equal(c.buffer.begin(), c.buffer.end(), d.buffer.begin()));
       }
   }

@@ -39,10 +39,11 @@ constexpr std::size_t kRowCounts[] = {1, 2, 4, 0};
 #endif
 constexpr std::size_t kMaxRows = kRowCounts[std::size(kRowCounts) - 2];
 constexpr std::size_t kFewRows = 4;
-// How far ahead of a product of few rows its weights are fetched: from memory into L2, because the
+// How many bytes ahead a product of so few rows fetches its weights: from memory into L2, because the
 // processor's own prefetching stops at every page, and into L1 alone it came too late; and from there into
 // L1.
-constexpr std::size_t kAhead = 1024, kNear = 256;
+constexpr std::size_t kFetchingRows = 2;
+constexpr std::size_t kAhead = 1536, kNear = 256;
 
 // ---- Products. A form says how a vector of weights becomes operands, and how their products are added up.
 
@@ -112,6 +113,18 @@ struct Operands {
   const std::int32_t* a;
   const std::byte* w[V];
   std::size_t at = 0;  // bytes into every panel
+  std::size_t ahead = kAhead;
+
+  // The blocks, of `left`, after which something else is to be fetched: behind a panel lies its neighbour,
+  // which is read at the same time, so towards the end it is the beginnings of the V panels after them.
+  std::size_t with_same_ahead(std::size_t left, std::size_t panel_bytes, std::size_t stride) {
+    if (at + kAhead >= panel_bytes) {
+      ahead = kAhead + (V - 1) * stride;
+      return left;
+    }
+    const std::size_t rest = divide_up(panel_bytes - kAhead - at, kVecBytes);
+    return rest < left ? rest : left;
+  }
 };
 
 // f(i, v, activations, weights) for every product of one block.
@@ -120,8 +133,8 @@ template <class Form, std::size_t M, std::size_t V, class F>
   constexpr auto vecs = std::make_index_sequence<V>{};
   VecI raw[V];
   unroll(vecs, [&](auto v) { raw[v] = load_ints(from.w[v] + from.at); });
-  if constexpr (M <= 2) {
-    unroll(vecs, [&](auto v) { prefetch_into_l2(from.w[v] + from.at + kAhead); });
+  if constexpr (M <= kFetchingRows) {
+    unroll(vecs, [&](auto v) { prefetch_into_l2(from.w[v] + from.at + from.ahead); });
     // Where a line is two vectors, a second instruction for each costs too much.
     if constexpr (kVecBytes == 64) unroll(vecs, [&](auto v) { prefetch_bytes(from.w[v] + from.at + kNear); });
   }
@@ -162,7 +175,7 @@ requires(kSumsByPlane<Form, M>)
   for (; blocks > 0; --blocks, from.a += Form::kUnits, from.at += kVecBytes) {
     VecI raw[V];
     unroll(vecs, [&](auto v) { raw[v] = load_ints(from.w[v] + from.at); });
-    unroll(vecs, [&](auto v) { prefetch_into_l2(from.w[v] + from.at + kAhead); });
+    unroll(vecs, [&](auto v) { prefetch_into_l2(from.w[v] + from.at + from.ahead); });
     unroll(std::make_index_sequence<2>{}, [&](auto half) {
       if constexpr (half == 1) unroll(vecs, [&](auto v) { raw[v] = raw[v] >> 4; });
       unroll(planes, [&](auto p) {
@@ -272,7 +285,16 @@ void run_panels(const QGemmTile& t, std::size_t panel) {
   for (std::size_t done = 0; done < blocks; done += blocks_per_group, init += M) {
     VecI acc[M][V];
     start(init, acc);
-    accumulate<Form>(blocks - done < blocks_per_group ? blocks - done : blocks_per_group, from, acc);
+    std::size_t left = blocks - done < blocks_per_group ? blocks - done : blocks_per_group;
+    if constexpr (M <= kFetchingRows) {
+      while (left > 0) {
+        const std::size_t part = from.with_same_ahead(left, blocks * kVecBytes, t.panel_stride);
+        accumulate<Form>(part, from, acc);
+        left -= part;
+      }
+    } else {
+      accumulate<Form>(left, from, acc);
+    }
     if (t.group == 0) {
       std::int32_t* const out = t.acc + panel * kLanes;
       unroll(rows, [&](auto i) {

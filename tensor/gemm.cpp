@@ -52,7 +52,7 @@ constexpr std::int64_t kDepthWorthTurning = 64;
 // turned back, they pay where other tiles would leave so many lanes idle.
 constexpr std::int64_t kLeastTurnedDepth = 4;
 constexpr std::int64_t kIdleLanes = 4;
-constexpr std::int64_t kWorkPerThread = 1 << 18;  // multiplications
+constexpr std::int64_t kWorkPerThread = 1 << 17;  // multiplications
 
 struct Problem {
   std::int64_t m, n, k;

@@ -90,13 +90,17 @@ DirectPool direct_pool(const Tensor& x, const Tensor& y, const Window& p, bool r
 }
 
 // Calls f(rows of the output, plane) in parallel. Threads share the rows, not the planes, as they do in
-// convolutions: then most of what one reads is in its own cache.
+// convolutions: then most of what one reads is in its own cache. Where rows do not come out even, one of
+// them is shared by planes.
 template <class F>
 void for_rows_of_planes(const DirectPool& pool, std::int64_t planes, F f) {
-  parallel_for(pool.oh, 1, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(pool.oh * planes, 1, [&](std::int64_t begin, std::int64_t end) {
     DirectPool part = pool;
-    part.first_row = begin, part.end_row = end;
-    for (std::int64_t plane = 0; plane < planes; ++plane) f(part, plane);
+    for (std::int64_t plane = 0; plane < planes; ++plane) {
+      part.first_row = begin / planes + (begin % planes > plane);
+      part.end_row = end / planes + (end % planes > plane);
+      if (part.first_row < part.end_row) f(part, plane);
+    }
   });
 }
 

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "tensor/divide_up.h"
 #include "tensor/factory.h"
 #include "tensor/kernels/pool.h"
 #include "tensor/layout.h"
@@ -89,19 +90,23 @@ DirectPool direct_pool(const Tensor& x, const Tensor& y, const Window& p, bool r
           .end_row = 0};
 }
 
+constexpr std::int64_t kElementsPerThread = 1 << 14;  // of the input
+
 // Calls f(rows of the output, plane) in parallel. Threads share the rows, not the planes, as they do in
 // convolutions: then most of what one reads is in its own cache. Where rows do not come out even, one of
 // them is shared by planes.
 template <class F>
 void for_rows_of_planes(const DirectPool& pool, std::int64_t planes, F f) {
-  parallel_for(pool.oh * planes, 1, [&](std::int64_t begin, std::int64_t end) {
-    DirectPool part = pool;
-    for (std::int64_t plane = 0; plane < planes; ++plane) {
-      part.first_row = begin / planes + (begin % planes > plane);
-      part.end_row = end / planes + (end % planes > plane);
-      if (part.first_row < part.end_row) f(part, plane);
-    }
-  });
+  const std::int64_t elements = std::max<std::int64_t>(1, pool.ow * pool.r * pool.s * pool.images);
+  parallel_for(pool.oh * planes, divide_up(kElementsPerThread, elements),
+               [&](std::int64_t begin, std::int64_t end) {
+                 DirectPool part = pool;
+                 for (std::int64_t plane = 0; plane < planes; ++plane) {
+                   part.first_row = begin / planes + (begin % planes > plane);
+                   part.end_row = end / planes + (end % planes > plane);
+                   if (part.first_row < part.end_row) f(part, plane);
+                 }
+               });
 }
 
 // Calls f(offset of the plane in a, offset of the plane in b) for every image and channel, in parallel.

@@ -43,7 +43,8 @@ constexpr std::size_t kFewRows = 4;
 // processor's own prefetching stops at every page, and into L1 alone it came too late; and from there into
 // L1.
 constexpr std::size_t kFetchingRows = 2;
-constexpr std::size_t kAhead = 1536, kNear = 256;
+constexpr std::size_t kAhead = 1280, kNear = 256;
+constexpr std::size_t kAheadOfPlanes = 1792;  // see kSumsByPlane
 
 // ---- Products. A form says how a vector of weights becomes operands, and how their products are added up.
 
@@ -112,17 +113,15 @@ template <std::size_t V>
 struct Operands {
   const std::int32_t* a;
   const std::byte* w[V];
-  std::size_t at = 0;  // bytes into every panel
-  std::size_t ahead = kAhead;
+  std::size_t at = 0;     // bytes into every panel
+  std::size_t ahead = 0;  // where to fetch, in every panel
 
-  // The blocks, of `left`, after which something else is to be fetched: behind a panel lies its neighbour,
-  // which is read at the same time, so towards the end it is the beginnings of the V panels after them.
-  std::size_t with_same_ahead(std::size_t left, std::size_t panel_bytes, std::size_t stride) {
-    if (at + kAhead >= panel_bytes) {
-      ahead = kAhead + (V - 1) * stride;
-      return left;
-    }
-    const std::size_t rest = divide_up(panel_bytes - kAhead - at, kVecBytes);
+  // Fetches `bytes` ahead for so many of the `left` blocks. Behind a panel lies its neighbour, which is read
+  // at the same time, so towards the end it is the beginnings of the V panels after them that are fetched.
+  std::size_t fetch_ahead(std::size_t bytes, std::size_t left, std::size_t panel_bytes, std::size_t stride) {
+    const bool ends = at + bytes >= panel_bytes;
+    ahead = bytes + (ends ? (V - 1) * stride : 0);
+    const std::size_t rest = ends ? left : divide_up(panel_bytes - bytes - at, kVecBytes);
     return rest < left ? rest : left;
   }
 };
@@ -288,7 +287,8 @@ void run_panels(const QGemmTile& t, std::size_t panel) {
     std::size_t left = blocks - done < blocks_per_group ? blocks - done : blocks_per_group;
     if constexpr (M <= kFetchingRows) {
       while (left > 0) {
-        const std::size_t part = from.with_same_ahead(left, blocks * kVecBytes, t.panel_stride);
+        const std::size_t part = from.fetch_ahead(kSumsByPlane<Form, M> ? kAheadOfPlanes : kAhead, left,
+                                                  blocks * kVecBytes, t.panel_stride);
         accumulate<Form>(part, from, acc);
         left -= part;
       }

@@ -1,12 +1,14 @@
 #include "tensor/conv.h"
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 
 #include "tensor/divide_up.h"
 #include "tensor/factory.h"
 #include "tensor/kernels/conv.h"
 #include "tensor/kernels/conv_reference.h"
+#include "tensor/kernels/winograd.h"
 #include "tensor/loop.h"
 #include "tensor/reduce.h"
 
@@ -82,7 +84,14 @@ DirectConv direct_conv(const Tensor& x, const Tensor& y, const Shape& weight, co
   return {sizes_of(x, y, weight, o), x.size(0), from[1], from[2], from[3], to[1], to[2], to[3]};
 }
 
-std::int64_t weight_size(const DirectConv& conv) { return conv.k * conv.c * conv.r * conv.s; }
+enum class Method { direct, winograd };
+
+// How to compute a gradient.
+Method gradient_method(const DirectConv& conv) {
+  const bool fits = conv.s == 3 && conv.stride_w == 1 && conv.dilation_w == 1 && conv.k > 1;
+  return fits && conv.images >= kFewImages && winograd_kernels().convolve != nullptr ? Method::winograd
+                                                                                     : Method::direct;
+}
 
 // Calls f(offset of weight [k][c][r][s] with `strides`, k, c, r, s) for all weights.
 template <class F>
@@ -94,25 +103,33 @@ void for_each_weight(const DirectConv& conv, const Strides& strides, F f) {
           f(k * strides[0] + c * strides[1] + r * strides[2] + s * strides[3], k, c, r, s);
 }
 
-// y = convolution of x with `weight`, of which group g starts at weight + g * weight_group.
-void run_direct(const DirectConv& conv, const Tensor& x, const float* weight, const Strides& weight_strides,
-                std::int64_t weight_group, const float* bias, Tensor& y, std::int64_t groups) {
+// y = convolution of x with `weight`, of which group g starts at weight + g * weight_group. Only the direct
+// method adds a bias.
+void convolve(Method method, const DirectConv& conv, const Tensor& x, const float* weight,
+              const Strides& weight_strides, std::int64_t weight_group, const float* bias, Tensor& y,
+              std::int64_t groups) {
   if (y.numel() == 0) return;
-  const float* in = x.data<float>();
-  float* out = y.mutable_data<float>();
   const bool one_by_one = conv.images < kFewImages;
   const std::int64_t k = one_by_one ? divide_up(conv.k, kConvLanes) * kConvLanes : conv.k;
-  Tensor packed = empty({conv.r, conv.s, conv.c, k});
+  Tensor packed = empty({conv.r, method == Method::winograd ? 4 : conv.s, conv.c, k});
   if (one_by_one) packed.fill(0);
+  float* const w = packed.mutable_data<float>();
   for (std::int64_t g = 0; g < groups; ++g) {
-    float* const w = packed.mutable_data<float>();
+    const float* const of_group = weight + g * weight_group;
     for_each_weight(conv, weight_strides,
                     [&](std::int64_t from, std::int64_t i, std::int64_t c, std::int64_t r, std::int64_t s) {
-                      w[((r * conv.s + s) * conv.c + c) * k + i] = weight[g * weight_group + from];
+                      if (method == Method::direct) {
+                        w[((r * conv.s + s) * conv.c + c) * k + i] = of_group[from];
+                      } else if (s == 0) {
+                        const float* const taps = of_group + from;
+                        const auto row =
+                            winograd_weight(taps[0], taps[weight_strides[3]], taps[2 * weight_strides[3]]);
+                        std::copy(row.begin(), row.end(), w + ((r * conv.c + c) * k + i) * 4);
+                      }
                     });
-    const float* const x_group = in + g * conv.c * conv.x_c;
+    const float* const x_group = x.data<float>() + g * conv.c * conv.x_c;
     const float* const b = bias == nullptr ? nullptr : bias + g * conv.k;
-    float* const y_group = out + g * conv.k * conv.y_k;
+    float* const y_group = y.mutable_data<float>() + g * conv.k * conv.y_k;
     if (one_by_one) {
       parallel_for(conv.images, 1, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i)
@@ -122,7 +139,8 @@ void run_direct(const DirectConv& conv, const Tensor& x, const float* weight, co
     } else {
       parallel_for(conv.oh, 1, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t row = begin; row < end; ++row)
-          conv_kernels().forward(conv, x_group, w, b, y_group, row);
+          method == Method::winograd ? winograd_kernels().convolve(conv, x_group, w, y_group, row)
+                                     : conv_kernels().forward(conv, x_group, w, b, y_group, row);
       });
     }
   }
@@ -163,9 +181,9 @@ void backward_input_direct(const Tensor& grad, const Tensor& weight, Tensor& gra
       }
       const ConvOptions turned{1, {h.padding, v.padding}, {h.dilation, v.dilation}, groups};
       const std::int64_t last_h = h.first + (h.taps - 1) * h.step, last_w = v.first + (v.taps - 1) * v.step;
-      run_direct(direct_conv(grad, part, {c * groups, k, h.taps, v.taps}, turned), grad,
-                 weight.data<float>() + last_h * w[2] + last_w * w[3],
-                 {w[1], w[0], -h.step * w[2], -v.step * w[3]}, k * w[0], nullptr, part, groups);
+      const DirectConv conv = direct_conv(grad, part, {c * groups, k, h.taps, v.taps}, turned);
+      convolve(gradient_method(conv), conv, grad, weight.data<float>() + last_h * w[2] + last_w * w[3],
+               {w[1], w[0], -h.step * w[2], -v.step * w[3]}, k * w[0], nullptr, part, groups);
     }
   }
 }
@@ -211,10 +229,13 @@ void backward_weight_direct(const DirectConv& conv, const Tensor& x, const Tenso
   const std::int64_t k_blocks = divide_up(conv.k, kConvGradChannels), c_blocks = divide_up(conv.c, channels);
   const std::int64_t blocks = groups * k_blocks * c_blocks;
   const std::int64_t chunks = std::clamp<std::int64_t>(kTasks / blocks, 1, conv.oh);
-  const std::int64_t block_size = kConvGradChannels * channels * conv.r * conv.s;
+  const bool winograd = gradient_method(conv) == Method::winograd;
+  const std::int64_t sums_of_row = winograd ? 4 : conv.s;
+  const std::int64_t block_size = kConvGradChannels * channels * conv.r * sums_of_row;
   Tensor totals = empty({chunks, blocks, block_size});
   float* const total = totals.mutable_data<float>();
   const float *const in = x.data<float>(), *const upstream = grad.data<float>();
+  const auto add_products = winograd ? winograd_kernels().backward_weight : conv_kernels().backward_weight;
   // The part of the problem that block `index` stands for, and its first channels.
   struct Block {
     DirectConv conv;
@@ -233,25 +254,37 @@ void backward_weight_direct(const DirectConv& conv, const Tensor& x, const Tenso
       const std::int64_t chunk = task / blocks;
       const Block b = block_at(task % blocks);
       float* const sum = sums.mutable_data<float>();
-      std::fill_n(sum, weight_size(b.conv) * kConvLanes, 0.0f);
-      conv_kernels().backward_weight(b.conv, in + (b.group * conv.c + b.c) * conv.x_c,
-                                     upstream + (b.group * conv.k + b.k) * conv.y_k, sum,
-                                     conv.oh * chunk / chunks, conv.oh * (chunk + 1) / chunks);
-      conv_kernels().reduce_sums(sum, total + task * block_size, weight_size(b.conv));
+      const std::int64_t size = b.conv.k * b.conv.c * conv.r * sums_of_row;
+      std::fill_n(sum, size * kConvLanes, 0.0f);
+      add_products(b.conv, in + (b.group * conv.c + b.c) * conv.x_c,
+                   upstream + (b.group * conv.k + b.k) * conv.y_k, sum, conv.oh * chunk / chunks,
+                   conv.oh * (chunk + 1) / chunks);
+      conv_kernels().reduce_sums(sum, total + task * block_size, size);
     }
   });
+  const auto summed = [&](std::int64_t index, std::int64_t i) {
+    float sum = 0;
+    for (std::int64_t chunk = 0; chunk < chunks; ++chunk)
+      sum += total[(chunk * blocks + index) * block_size + i];
+    return sum;
+  };
   float* const out = grad_weight.mutable_data<float>();
   const Strides& strides = grad_weight.strides();
   for (std::int64_t index = 0; index < blocks; ++index) {
     const Block b = block_at(index);
     float* const at = out + (b.group * conv.k + b.k) * strides[0] + b.c * strides[1];
+    std::array<float, 4> row{};  // the sums behind three taps
     for_each_weight(b.conv, strides,
                     [&](std::int64_t to, std::int64_t k, std::int64_t c, std::int64_t r, std::int64_t s) {
-                      const std::int64_t from = ((r * b.conv.c + c) * b.conv.s + s) * b.conv.k + k;
-                      float sum = total[index * block_size + from];
-                      for (std::int64_t chunk = 1; chunk < chunks; ++chunk)
-                        sum += total[(chunk * blocks + index) * block_size + from];
-                      at[to] = sum;
+                      if (winograd) {
+                        const std::int64_t from = ((r * b.conv.c + c) * b.conv.k + k) * 4;
+                        if (s == 0)
+                          row = {summed(index, from), summed(index, from + 1), summed(index, from + 2),
+                                 summed(index, from + 3)};
+                        at[to] = winograd_tap(row, s);
+                      } else {
+                        at[to] = summed(index, ((r * b.conv.c + c) * b.conv.s + s) * b.conv.k + k);
+                      }
                     });
   }
 }
@@ -299,9 +332,9 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, con
   if (input.dtype() == DType::float32) {
     const Tensor x = as_operand(input);
     Tensor y = empty_result(shape);
-    run_direct(direct_conv(x, y, weight.shape(), options), x, weight.data<float>(), weight.strides(),
-               weight.shape()[0] / options.groups * weight.strides()[0],
-               bias.defined() ? dense_bias.data<float>() : nullptr, y, options.groups);
+    convolve(Method::direct, direct_conv(x, y, weight.shape(), options), x, weight.data<float>(),
+             weight.strides(), weight.shape()[0] / options.groups * weight.strides()[0],
+             bias.defined() ? dense_bias.data<float>() : nullptr, y, options.groups);
     return y;
   }
   Tensor y = zeros(shape, DType::float64);

@@ -17,7 +17,7 @@
 namespace nibble {
 namespace {
 
-constexpr std::int64_t kChunk = 16384;    // elements added up into one partial sum
+constexpr std::int64_t kChunk = 8192;     // elements added up into one partial sum
 constexpr std::int64_t kChunkRows = 256;  // rows added up into one partial row
 
 template <class T>
@@ -64,11 +64,14 @@ void sum_rows_to_elements(const SumPlan& plan, const T* x, T* out) {
   const std::int64_t units_per_chunk = std::max<std::int64_t>(1, kChunk / plan.row);
   const std::int64_t chunks = divide_up(units, units_per_chunk), kept = plan.kept.sizes.numel();
   std::vector<Sum<T>> partial(static_cast<std::size_t>(kept * chunks));
+  // The first chunks of all sums come first: of the planes of images, a thread reads the rows that it reads
+  // in convolutions and pooling, which its cache still holds, and leaves the others to the other threads'
+  // caches.
   parallel_for(
       kept * chunks, divide_up(kChunk, units_per_chunk * length), [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t task = begin; task < end; ++task) {
-          const T* const base = x + offset_of(task / chunks, plan.kept.sizes, plan.kept.in);
-          const std::int64_t first = task % chunks * units_per_chunk;
+          const T* const base = x + offset_of(task % kept, plan.kept.sizes, plan.kept.in);
+          const std::int64_t first = task / kept * units_per_chunk;
           Sum<T> total{0};
           for (std::int64_t unit = first; unit < std::min(units, first + units_per_chunk); ++unit) {
             const std::int64_t start = unit % pieces * length;
@@ -81,7 +84,7 @@ void sum_rows_to_elements(const SumPlan& plan, const T* x, T* out) {
       });
   for (std::int64_t i = 0; i < kept; ++i)
     out[offset_of(i, plan.kept.sizes, plan.kept.out)] =
-        static_cast<T>(reference::sum(partial.data() + i * chunks, 1, chunks));
+        static_cast<T>(reference::sum(partial.data() + i, kept, chunks));
 }
 
 template <class T>

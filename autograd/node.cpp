@@ -61,7 +61,8 @@ Node::~Node() {
   }
 }
 
-Variable make_op(const char* name, Tensor out, std::span<const Variable> inputs, Backward backward) {
+Variable make_op(const char* name, Tensor out, std::span<const Variable> inputs, Backward backward,
+                 std::int64_t intermediate) {
   bool needed = false;
   for (const Variable& input : inputs) needed |= input.requires_grad();
   Variable result;
@@ -71,7 +72,7 @@ Variable make_op(const char* name, Tensor out, std::span<const Variable> inputs,
   } else {
     result = Variable(std::move(out));
   }
-  if (OpObserver* observer = OpObserver::current()) observer->on_forward(name, inputs, result);
+  if (OpObserver* observer = OpObserver::current()) observer->on_forward(name, inputs, result, intermediate);
   return result;
 }
 

@@ -28,8 +28,10 @@ using Backward = std::function<Grads(const Tensor& grad_out, const Needs& needs)
 
 // The whole extension interface of autograd: a Variable holding `out`, whose gradient `backward` maps to
 // those of `inputs`. Records nothing (drops the closure) under NoGrad or when no input requires a gradient.
-// Capture tensors that backward reads as SavedTensor.
-Variable make_op(const char* name, Tensor out, std::span<const Variable> inputs, Backward backward);
+// Capture tensors that backward reads as SavedTensor. `intermediate` is for profilers: the elements of a
+// result that an operation made of two computed on its way to `out` and did not keep.
+Variable make_op(const char* name, Tensor out, std::span<const Variable> inputs, Backward backward,
+                 std::int64_t intermediate = 0);
 inline Variable make_op(const char* name, Tensor out, std::initializer_list<Variable> inputs,
                         Backward backward) {
   return make_op(name, std::move(out), std::span(inputs.begin(), inputs.size()), std::move(backward));

@@ -15,8 +15,9 @@ class OpObserver {
   OpObserver(const OpObserver&) = delete;
   OpObserver& operator=(const OpObserver&) = delete;
 
-  // An operation has run; `out` has a node unless nothing needs its gradient.
-  virtual void on_forward(const char* name, std::span<const Variable> inputs, const Variable& out) = 0;
+  // An operation has run; `out` has a node unless nothing needs its gradient. `intermediate`: as make_op().
+  virtual void on_forward(const char* name, std::span<const Variable> inputs, const Variable& out,
+                          std::int64_t intermediate) = 0;
   // `node` has sent gradients to those of its inputs that require one.
   virtual void on_backward(const Node& node) = 0;
 

@@ -1,18 +1,42 @@
 #include "nn/sequential.h"
 
+#include <typeinfo>
+
 #include "nn/activation.h"
+#include "nn/conv2d.h"
 #include "nn/pool.h"
 
 namespace nibble::nn {
+namespace {
+
+// Of the very type: a layer derived from it may compute something else.
+template <class M>
+M* exactly(Module& module) {
+  return typeid(module) == typeid(M) ? static_cast<M*>(&module) : nullptr;
+}
+
+}  // namespace
 
 Variable Sequential::forward(const Variable& x) {
   const auto& layers = named_children();
+  const auto pool_at = [&](std::size_t i) {
+    return i < layers.size() ? dynamic_cast<const MaxPool2d*>(layers[i].second.get()) : nullptr;
+  };
   Variable y = x;
   for (std::size_t i = 0; i < layers.size(); ++i) {
     Module& layer = *layers[i].second;
-    auto* const activation = dynamic_cast<PoolableActivation*>(&layer);
-    if (activation != nullptr && i + 1 < layers.size()) {
-      if (const auto* pool = dynamic_cast<const MaxPool2d*>(layers[i + 1].second.get())) {
+    if (const auto* conv = exactly<Conv2d>(layer)) {
+      const bool relu = i + 1 < layers.size() && exactly<ReLU>(*layers[i + 1].second) != nullptr;
+      if (const MaxPool2d* pool = pool_at(i + 1 + relu)) {
+        PoolOptions options = pool->options();
+        options.relu |= relu;
+        y = conv2d_max_pool2d(y, conv->weight(), conv->bias(), conv->options(), pool->kernel(), options);
+        i += 1 + relu;
+        continue;
+      }
+    }
+    if (auto* const activation = dynamic_cast<PoolableActivation*>(&layer)) {
+      if (const MaxPool2d* pool = pool_at(i + 1)) {
         y = activation->forward_pooled(y, *pool);
         ++i;
         continue;

@@ -11,8 +11,9 @@
 namespace nibble::nn {
 
 // Calls its children in order. An activation in front of a MaxPool2d runs as part of it where it can
-// (PoolableActivation): the same values and gradients in one pass over memory. Children are named by their
-// position ("0", "1", ...) or explicitly:
+// (PoolableActivation), and a Conv2d with a ReLU or nothing between it and a MaxPool2d takes both with it:
+// the same values and gradients in one pass over memory. Children are named by their position ("0", "1", ...)
+// or explicitly:
 //   Sequential model{Conv2d(1, 8, 3, {.padding = 1}, rng), ReLU{}, MaxPool2d(2)};
 //   Sequential model;
 //   model.add("conv1", Conv2d(1, 8, 3, {.padding = 1}, rng)).add("relu1", ReLU{});

@@ -1,14 +1,13 @@
 #include "tensor/conv.h"
 
 #include <algorithm>
-#include <array>
 #include <numeric>
 
+#include "tensor/conv_rows.h"
 #include "tensor/divide_up.h"
 #include "tensor/factory.h"
 #include "tensor/kernels/conv.h"
 #include "tensor/kernels/conv_reference.h"
-#include "tensor/kernels/winograd.h"
 #include "tensor/loop.h"
 #include "tensor/reduce.h"
 
@@ -29,23 +28,10 @@ void check_dtypes(const char* op, const Tensor& a, const Tensor& b) {
   NIBBLE_CHECK(a.dtype() == b.dtype(), op, ": dtypes ", a.dtype(), " and ", b.dtype(), " differ");
 }
 
-// Below so many images their lanes would stay empty: they go one by one, the lanes hold output channels.
-constexpr std::int64_t kFewImages = 8;
-
-// A batch in the memory order the direct kernels want it in: C, H, W, N; for a few images N, H, W, C.
-Tensor empty_batch_innermost(const Shape& shape, DType dtype) {
-  return empty({shape[1], shape[2], shape[3], shape[0]}, dtype).permute({3, 0, 1, 2});
-}
+// In the memory order the direct kernels want it in; for a few images N, H, W, C.
 Tensor empty_result(const Shape& shape) {
   if (shape[0] >= kFewImages) return empty_batch_innermost(shape, DType::float32);
   return empty({shape[0], shape[2], shape[3], shape[1]}).permute({0, 3, 1, 2});
-}
-
-Tensor as_batch_innermost(const Tensor& x) {
-  if (x.shape()[0] == 1 || x.strides()[0] == 1) return x;
-  Tensor result = empty_batch_innermost(x.shape(), x.dtype());
-  result.copy_from(x);
-  return result;
 }
 
 // Any strides will do where the images go one by one.
@@ -62,87 +48,35 @@ Tensor every(const Tensor& x, int dim, std::int64_t first, std::int64_t step) {
   return Tensor(x.storage(), shape, strides, from.offset(), x.dtype());
 }
 
-ConvSizes sizes_of(const Tensor& x, const Tensor& y, const Shape& weight, const ConvOptions& o) {
-  return {.c = weight[1],
-          .h = x.size(2),
-          .w = x.size(3),
-          .k = weight[0] / o.groups,
-          .oh = y.size(2),
-          .ow = y.size(3),
-          .r = weight[2],
-          .s = weight[3],
-          .stride_h = o.stride.h,
-          .stride_w = o.stride.w,
-          .padding_h = o.padding.h,
-          .padding_w = o.padding.w,
-          .dilation_h = o.dilation.h,
-          .dilation_w = o.dilation.w};
-}
-
-DirectConv direct_conv(const Tensor& x, const Tensor& y, const Shape& weight, const ConvOptions& o) {
-  const Strides &from = x.strides(), &to = y.strides();
-  return {sizes_of(x, y, weight, o), x.size(0), from[1], from[2], from[3], to[1], to[2], to[3]};
-}
-
-enum class Method { direct, winograd };
-
-// How to compute a gradient.
-Method gradient_method(const DirectConv& conv) {
-  const bool fits = conv.s == 3 && conv.stride_w == 1 && conv.dilation_w == 1 && conv.k > 1;
-  return fits && conv.images >= kFewImages && winograd_kernels().convolve != nullptr ? Method::winograd
-                                                                                     : Method::direct;
-}
-
-// Calls f(offset of weight [k][c][r][s] with `strides`, k, c, r, s) for all weights.
-template <class F>
-void for_each_weight(const DirectConv& conv, const Strides& strides, F f) {
-  for (std::int64_t k = 0; k < conv.k; ++k)
-    for (std::int64_t c = 0; c < conv.c; ++c)
-      for (std::int64_t r = 0; r < conv.r; ++r)
-        for (std::int64_t s = 0; s < conv.s; ++s)
-          f(k * strides[0] + c * strides[1] + r * strides[2] + s * strides[3], k, c, r, s);
-}
-
 // y = convolution of x with `weight`, of which group g starts at weight + g * weight_group. Only the direct
 // method adds a bias.
-void convolve(Method method, const DirectConv& conv, const Tensor& x, const float* weight,
+void convolve(ConvMethod method, const DirectConv& conv, const Tensor& x, const float* weight,
               const Strides& weight_strides, std::int64_t weight_group, const float* bias, Tensor& y,
               std::int64_t groups) {
   if (y.numel() == 0) return;
-  const bool one_by_one = conv.images < kFewImages;
-  const std::int64_t k = one_by_one ? divide_up(conv.k, kConvLanes) * kConvLanes : conv.k;
-  Tensor packed = empty({conv.r, method == Method::winograd ? 4 : conv.s, conv.c, k});
-  if (one_by_one) packed.fill(0);
+  const float* const in = x.data<float>();
+  float* const out = y.mutable_data<float>();
+  if (conv.images >= kFewImages) {
+    const ConvRows rows(method, conv, weight, weight_strides, weight_group, bias, groups);
+    parallel_for(conv.oh, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) rows.run(in, out, row, conv.images);
+    });
+    return;
+  }
+  const std::int64_t k = divide_up(conv.k, kConvLanes) * kConvLanes;
+  Tensor packed = zeros({conv.r, conv.s, conv.c, k});
   float* const w = packed.mutable_data<float>();
   for (std::int64_t g = 0; g < groups; ++g) {
-    const float* const of_group = weight + g * weight_group;
     for_each_weight(conv, weight_strides,
                     [&](std::int64_t from, std::int64_t i, std::int64_t c, std::int64_t r, std::int64_t s) {
-                      if (method == Method::direct) {
-                        w[((r * conv.s + s) * conv.c + c) * k + i] = of_group[from];
-                      } else if (s == 0) {
-                        const float* const taps = of_group + from;
-                        const auto row =
-                            winograd_weight(taps[0], taps[weight_strides[3]], taps[2 * weight_strides[3]]);
-                        std::copy(row.begin(), row.end(), w + ((r * conv.c + c) * k + i) * 4);
-                      }
+                      w[((r * conv.s + s) * conv.c + c) * k + i] = weight[g * weight_group + from];
                     });
-    const float* const x_group = x.data<float>() + g * conv.c * conv.x_c;
     const float* const b = bias == nullptr ? nullptr : bias + g * conv.k;
-    float* const y_group = y.mutable_data<float>() + g * conv.k * conv.y_k;
-    if (one_by_one) {
-      parallel_for(conv.images, 1, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = begin; i < end; ++i)
-          conv_kernels().forward_image(conv, x_group + i * x.strides()[0], w, b,
-                                       y_group + i * y.strides()[0]);
-      });
-    } else {
-      parallel_for(conv.oh, 1, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t row = begin; row < end; ++row)
-          method == Method::winograd ? winograd_kernels().convolve(conv, x_group, w, y_group, row)
-                                     : conv_kernels().forward(conv, x_group, w, b, y_group, row);
-      });
-    }
+    parallel_for(conv.images, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i)
+        conv_kernels().forward_image(conv, in + i * x.strides()[0] + g * conv.c * conv.x_c, w, b,
+                                     out + i * y.strides()[0] + g * conv.k * conv.y_k);
+    });
   }
 }
 
@@ -181,8 +115,9 @@ void backward_input_direct(const Tensor& grad, const Tensor& weight, Tensor& gra
       }
       const ConvOptions turned{1, {h.padding, v.padding}, {h.dilation, v.dilation}, groups};
       const std::int64_t last_h = h.first + (h.taps - 1) * h.step, last_w = v.first + (v.taps - 1) * v.step;
-      const DirectConv conv = direct_conv(grad, part, {c * groups, k, h.taps, v.taps}, turned);
-      convolve(gradient_method(conv), conv, grad, weight.data<float>() + last_h * w[2] + last_w * w[3],
+      const DirectConv conv =
+          direct_conv(grad, part.shape(), part.strides(), {c * groups, k, h.taps, v.taps}, turned);
+      convolve(conv_gradient_method(conv), conv, grad, weight.data<float>() + last_h * w[2] + last_w * w[3],
                {w[1], w[0], -h.step * w[2], -v.step * w[3]}, k * w[0], nullptr, part, groups);
     }
   }
@@ -193,7 +128,7 @@ void backward_weight_one_by_one(const Tensor& x, const Tensor& grad_out, Tensor&
                                 const ConvOptions& o) {
   constexpr std::int64_t kChannels = 4, kWorkPerTask = 1 << 18;  // multiplications
   const Tensor grad = grad_out.permute({0, 2, 3, 1}).contiguous().permute({0, 3, 1, 2});
-  const DirectConv conv = direct_conv(x, grad, grad_weight.shape(), o);
+  const DirectConv conv = direct_conv(x, grad.shape(), grad.strides(), grad_weight.shape(), o);
   const std::int64_t blocks = divide_up(conv.c, kChannels), k = divide_up(conv.k, kConvLanes) * kConvLanes;
   const std::int64_t work = conv.images * conv.oh * conv.ow * conv.r * conv.s * kChannels * k;
   float* const out = grad_weight.mutable_data<float>();
@@ -222,76 +157,26 @@ void backward_weight_one_by_one(const Tensor& x, const Tensor& grad_out, Tensor&
 // Every element of the weight gradient is summed up by one task: a few channels of a group and a run of rows,
 // cut by a rule that knows the shape alone. Where there are too few channels for all threads the rows are
 // split as well, and added in order.
-void backward_weight_direct(const DirectConv& conv, const Tensor& x, const Tensor& grad, Tensor& grad_weight,
-                            std::int64_t groups) {
+void backward_weight_batch(const DirectConv& conv, const Tensor& x, const Tensor& grad, Tensor& grad_weight,
+                           std::int64_t groups) {
   constexpr std::int64_t kTasks = 16;
-  const std::int64_t channels = conv.s == 1 ? 12 : 4;  // input channels of a task: its gradients come from L2
-  const std::int64_t k_blocks = divide_up(conv.k, kConvGradChannels), c_blocks = divide_up(conv.c, channels);
-  const std::int64_t blocks = groups * k_blocks * c_blocks;
+  ConvWeightSums sums(conv, groups);
+  const std::int64_t blocks = sums.blocks();
   const std::int64_t chunks = std::clamp<std::int64_t>(kTasks / blocks, 1, conv.oh);
-  const bool winograd = gradient_method(conv) == Method::winograd;
-  const std::int64_t sums_of_row = winograd ? 4 : conv.s;
-  const std::int64_t block_size = kConvGradChannels * channels * conv.r * sums_of_row;
-  Tensor totals = empty({chunks, blocks, block_size});
-  float* const total = totals.mutable_data<float>();
+  sums.begin(chunks);
   const float *const in = x.data<float>(), *const upstream = grad.data<float>();
-  const auto add_products = winograd ? winograd_kernels().backward_weight : conv_kernels().backward_weight;
-  // The part of the problem that block `index` stands for, and its first channels.
-  struct Block {
-    DirectConv conv;
-    std::int64_t group, k, c;
-  };
-  const auto block_at = [&](std::int64_t index) {
-    Block b{conv, index / (k_blocks * c_blocks), index / c_blocks % k_blocks * kConvGradChannels,
-            index % c_blocks * channels};
-    b.conv.k = std::min(kConvGradChannels, conv.k - b.k);
-    b.conv.c = std::min(channels, conv.c - b.c);
-    return b;
-  };
   parallel_for(chunks * blocks, 1, [&](std::int64_t begin, std::int64_t end) {
-    Tensor sums = empty({block_size, kConvLanes});
     for (std::int64_t task = begin; task < end; ++task) {
       const std::int64_t chunk = task / blocks;
-      const Block b = block_at(task % blocks);
-      float* const sum = sums.mutable_data<float>();
-      const std::int64_t size = b.conv.k * b.conv.c * conv.r * sums_of_row;
-      std::fill_n(sum, size * kConvLanes, 0.0f);
-      add_products(b.conv, in + (b.group * conv.c + b.c) * conv.x_c,
-                   upstream + (b.group * conv.k + b.k) * conv.y_k, sum, conv.oh * chunk / chunks,
-                   conv.oh * (chunk + 1) / chunks);
-      conv_kernels().reduce_sums(sum, total + task * block_size, size);
+      sums.run(chunk, task % blocks, in, upstream, conv.oh * chunk / chunks, conv.oh * (chunk + 1) / chunks);
     }
   });
-  const auto summed = [&](std::int64_t index, std::int64_t i) {
-    float sum = 0;
-    for (std::int64_t chunk = 0; chunk < chunks; ++chunk)
-      sum += total[(chunk * blocks + index) * block_size + i];
-    return sum;
-  };
-  float* const out = grad_weight.mutable_data<float>();
-  const Strides& strides = grad_weight.strides();
-  for (std::int64_t index = 0; index < blocks; ++index) {
-    const Block b = block_at(index);
-    float* const at = out + (b.group * conv.k + b.k) * strides[0] + b.c * strides[1];
-    std::array<float, 4> row{};  // the sums behind three taps
-    for_each_weight(b.conv, strides,
-                    [&](std::int64_t to, std::int64_t k, std::int64_t c, std::int64_t r, std::int64_t s) {
-                      if (winograd) {
-                        const std::int64_t from = ((r * b.conv.c + c) * b.conv.k + k) * 4;
-                        if (s == 0)
-                          row = {summed(index, from), summed(index, from + 1), summed(index, from + 2),
-                                 summed(index, from + 3)};
-                        at[to] = winograd_tap(row, s);
-                      } else {
-                        at[to] = summed(index, ((r * b.conv.c + c) * b.conv.s + s) * b.conv.k + k);
-                      }
-                    });
-  }
+  sums.write_to(grad_weight);
 }
 
 reference::ConvGeometry geometry(const Tensor& x, const Tensor& y, const Shape& weight,
                                  const Strides& weight_strides, const ConvOptions& o) {
-  reference::ConvGeometry g{sizes_of(x, y, weight, o), {}, {}, {}};
+  reference::ConvGeometry g{direct_conv(x, y.shape(), y.strides(), weight, o), {}, {}, {}};
   std::copy_n(x.strides().begin(), 4, g.x_stride);
   std::copy_n(y.strides().begin(), 4, g.y_stride);
   std::copy_n(weight_strides.begin(), 4, g.weight_stride);
@@ -320,7 +205,8 @@ Shape conv2d_shape(const Shape& x, const Shape& weight, const ConvOptions& o) {
           output_size(x[3], o.padding.w, o.dilation.w, weight[3], o.stride.w)};
 }
 
-Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, const ConvOptions& options) {
+Shape check_conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
+                   const ConvOptions& options) {
   check_dtypes("conv2d", input, weight);
   const Shape shape = conv2d_shape(input.shape(), weight.shape(), options);
   if (bias.defined()) {
@@ -328,12 +214,17 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, con
     NIBBLE_CHECK(bias.shape() == Shape{shape[1]}, "conv2d: bias has shape ", bias.shape(), ", expected ",
                  Shape{shape[1]});
   }
+  return shape;
+}
+
+Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, const ConvOptions& options) {
+  const Shape shape = check_conv2d(input, weight, bias, options);
   const Tensor dense_bias = bias.defined() ? bias.contiguous() : bias;
   if (input.dtype() == DType::float32) {
     const Tensor x = as_operand(input);
     Tensor y = empty_result(shape);
-    convolve(Method::direct, direct_conv(x, y, weight.shape(), options), x, weight.data<float>(),
-             weight.strides(), weight.shape()[0] / options.groups * weight.strides()[0],
+    convolve(ConvMethod::direct, direct_conv(x, shape, y.strides(), weight.shape(), options), x,
+             weight.data<float>(), weight.strides(), weight.shape()[0] / options.groups * weight.strides()[0],
              bias.defined() ? dense_bias.data<float>() : nullptr, y, options.groups);
     return y;
   }
@@ -392,8 +283,8 @@ Tensor conv2d_backward_weight(const Tensor& grad_out, const Tensor& input, const
     }
     const Tensor x = as_batch_innermost(input);
     const Tensor grad = as_batch_innermost(grad_out);
-    const DirectConv conv = direct_conv(x, grad, weight_shape, options);
-    backward_weight_direct(conv, x, grad, grad_weight, options.groups);
+    const DirectConv conv = direct_conv(x, shape, grad.strides(), weight_shape, options);
+    backward_weight_batch(conv, x, grad, grad_weight, options.groups);
     return grad_weight;
   }
   const auto g = geometry(input, grad_out, weight_shape, grad_weight.strides(), options);

@@ -13,9 +13,12 @@ struct OpCost {
   double flops = 0, bytes = 0;
 };
 
-// By the name that make_op got. Products are counted exactly, everything else as one operation per element.
-OpCost forward_cost(std::string_view op, std::span<const Variable> inputs, const Tensor& out);
+// By the name and the intermediate result that make_op got. Products are counted exactly, everything else as
+// one operation per element.
+OpCost forward_cost(std::string_view op, std::span<const Variable> inputs, const Tensor& out,
+                    std::int64_t intermediate = 0);
 // The gradients of the inputs that require one.
-OpCost backward_cost(std::string_view op, std::span<const Variable> inputs, const Tensor& out);
+OpCost backward_cost(std::string_view op, std::span<const Variable> inputs, const Tensor& out,
+                     std::int64_t intermediate = 0);
 
 }  // namespace nibble

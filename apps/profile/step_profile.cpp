@@ -40,19 +40,20 @@ void StepProfile::end_step() {
   backward_.clear();
 }
 
-void StepProfile::on_forward(const char* name, std::span<const Variable> inputs, const Variable& out) {
+void StepProfile::on_forward(const char* name, std::span<const Variable> inputs, const Variable& out,
+                             std::int64_t intermediate) {
   elapsed_ = std::chrono::duration<double>(Clock::now() - last_).count();
   const std::int64_t place = place_++;
   const std::size_t forward = find(name, place, "forward");
   if (rows_[forward].calls == 0) {
     rows_[forward].shapes = shapes_text(inputs, out.value());
-    rows_[forward].cost = forward_cost(name, inputs, out.value());
+    rows_[forward].cost = forward_cost(name, inputs, out.value(), intermediate);
   }
   if (out.requires_grad()) {
     const std::size_t backward = find(name, place, "backward");
     if (rows_[backward].calls == 0) {
       rows_[backward].shapes = rows_[forward].shapes;
-      rows_[backward].cost = backward_cost(name, inputs, out.value());
+      rows_[backward].cost = backward_cost(name, inputs, out.value(), intermediate);
     }
     backward_[out.node()->sequence()] = backward;
   }

@@ -33,7 +33,8 @@ class StepProfile : public OpObserver {
 
   const Rows& rows() const { return rows_; }  // in the order of their first appearance
 
-  void on_forward(const char* name, std::span<const Variable> inputs, const Variable& out) override;
+  void on_forward(const char* name, std::span<const Variable> inputs, const Variable& out,
+                  std::int64_t intermediate) override;
   void on_backward(const Node& node) override;
 
  private:

@@ -27,15 +27,9 @@ void store_codes(std::int32_t* p, VecI v, Index n) {
   std::memcpy(p, buffer, static_cast<std::size_t>(n) * sizeof(std::int32_t));
 }
 
-// Calls f(y, x) for the taps of output (row, column) that lie inside, in row-major order. Fixed: 2x2 windows
-// that all lie inside, unrolled.
-template <bool Fixed, class F>
+// Calls f(y, x) for the taps of output (row, column) that lie inside, in row-major order.
+template <class F>
 [[gnu::always_inline]] inline void for_each_tap(const DirectPool& p, Index row, Index column, F&& f) {
-  if constexpr (Fixed) {
-    const Index y = row * p.stride_h, x = column * p.stride_w;
-    f(y, x), f(y, x + 1), f(y + 1, x), f(y + 1, x + 1);
-    return;
-  }
   for (Index r = 0; r < p.r; ++r) {
     const Index y = row * p.stride_h + r * p.dilation_h - p.padding_h;
     if (y < 0 || y >= p.h) continue;
@@ -46,7 +40,8 @@ template <bool Fixed, class F>
   }
 }
 
-bool is_fixed(const DirectPool& p) {
+// Windows of 2x2 that all lie inside have kernels of their own.
+bool is_2x2(const DirectPool& p) {
   return p.r == 2 && p.s == 2 && p.padding_h == 0 && p.padding_w == 0 && p.dilation_h == 1 &&
          p.dilation_w == 1 && (p.oh - 1) * p.stride_h + 2 <= p.h && (p.ow - 1) * p.stride_w + 2 <= p.w;
 }
@@ -63,46 +58,85 @@ template <class F>
   }
 }
 
-template <bool Fixed>
-void max_pool_windows(DirectPool p, const float* x, float* y, std::int32_t* indices) {
+// Positions ride along as floats, which are exact below 2^24 (the caller sees to that).
+struct Candidate {
+  VecF value, position;
+};
+
+[[gnu::always_inline]] inline Candidate better(Candidate earlier, Candidate later) {
+  const auto take = is_greater_or_nan(later.value, earlier.value);
+  return {blend(take, later.value, earlier.value), blend(take, later.position, earlier.position)};
+}
+
+template <bool Whole>
+[[gnu::always_inline]] inline void store_candidate(const DirectPool& p, Candidate best, float* y,
+                                                   std::int32_t* indices, Index n) {
+  if (p.relu) {
+    const auto none = best.value <= VecF(0.0f);
+    best = {blend(none, VecF(0.0f), best.value), blend(none, VecF(-1.0f), best.position)};
+  }
+  store_some<Whole>(y, best.value, n);
+  store_codes<Whole>(indices, to_int(best.position), n);
+}
+
+void max_pool_any(const DirectPool& p, const float* x, float* y, std::int32_t* indices) {
   for_each_output(
       p, [&](Index row, Index column, Index i, auto whole, Index n) __attribute__((always_inline)) {
-        // The position rides along as a float, which is exact below 2^24 (the caller sees to that).
-        VecF best(-kInfinity), position(-1.0f);
+        Candidate best{VecF(-kInfinity), VecF(-1.0f)};
         bool first = true;
-        for_each_tap<Fixed>(
+        for_each_tap(
             p, row, column, [&](Index ty, Index tx) __attribute__((always_inline)) {
               const VecF here(static_cast<float>(ty * p.w + tx));
-              const VecF v = load_some<whole>(x + ty * p.x_h + tx * p.x_w + i, n);
-              const auto take = is_greater_or_nan(v, best);
-              best = blend(take, v, best);
-              position = first ? here : blend(take, here, position);
+              if (first) best.position = here;
               first = false;
+              best = better(best, {load_some<whole>(x + ty * p.x_h + tx * p.x_w + i, n), here});
             });
-        if (p.relu) {
-          const auto none = best <= VecF(0.0f);
-          best = blend(none, VecF(0.0f), best);
-          position = blend(none, VecF(-1.0f), position);
-        }
         const Index out = row * p.y_h + column * p.y_w + i;
-        store_some<whole>(y + out, best, n);
-        store_codes<whole>(indices + out, to_int(position), n);
+        store_candidate<whole>(p, best, y + out, indices + out, n);
+      });
+}
+
+// The four positions of a window, counted from its first.
+struct Window2x2 {
+  explicit Window2x2(const DirectPool& p)
+      : position{VecF(0.0f), VecF(1.0f), VecF(static_cast<float>(p.w)), VecF(static_cast<float>(p.w + 1))},
+        offset{0, p.x_w, p.x_h, p.x_h + p.x_w} {}
+
+  VecF position[4];
+  Index offset[4];
+};
+
+// By rounds, which wait for each other less than a row of comparisons.
+void max_pool_2x2(DirectPool p, const float* x, float* y, std::int32_t* indices) {
+  const Window2x2 window(p);
+  for_each_output(
+      p, [&](Index row, Index column, Index i, auto whole, Index n) __attribute__((always_inline)) {
+        const Index top = row * p.stride_h, left = column * p.stride_w;
+        const float* const in = x + (top * p.x_h + left * p.x_w + i);
+        const auto tap = [&](auto t) __attribute__((always_inline)) {
+          return Candidate{load_some<whole>(in + window.offset[t], n), window.position[t]};
+        };
+        using std::integral_constant;
+        Candidate best = better(better(tap(integral_constant<int, 0>{}), tap(integral_constant<int, 1>{})),
+                                better(tap(integral_constant<int, 2>{}), tap(integral_constant<int, 3>{})));
+        best.position = best.position + VecF(static_cast<float>(top * p.w + left));
+        const Index out = row * p.y_h + column * p.y_w + i;
+        store_candidate<whole>(p, best, y + out, indices + out, n);
       });
 }
 
 void max_pool(const DirectPool& p, const float* x, float* y, std::int32_t* indices) noexcept {
-  (is_fixed(p) ? max_pool_windows<true> : max_pool_windows<false>)(p, x, y, indices);
+  is_2x2(p) ? max_pool_2x2(p, x, y, indices) : max_pool_any(p, x, y, indices);
 }
 
-template <bool Fixed>
-void max_pool_backward_windows(DirectPool p, const float* grad_y, const std::int32_t* indices,
-                               float* grad_x) {
+void max_pool_backward_any(const DirectPool& p, const float* grad_y, const std::int32_t* indices,
+                           float* grad_x) {
   for_each_output(
       p, [&](Index row, Index column, Index i, auto whole, Index n) __attribute__((always_inline)) {
         const Index out = row * p.y_h + column * p.y_w + i;
         const VecF grad = load_some<whole>(grad_y + out, n);
         const VecF position = to_float(load_codes<whole>(indices + out, n));
-        for_each_tap<Fixed>(
+        for_each_tap(
             p, row, column, [&](Index ty, Index tx) __attribute__((always_inline)) {
               const VecF here(static_cast<float>(ty * p.w + tx));
               store_some<whole>(grad_x + ty * p.x_h + tx * p.x_w + i,
@@ -111,10 +145,28 @@ void max_pool_backward_windows(DirectPool p, const float* grad_y, const std::int
       });
 }
 
+void max_pool_backward_2x2(DirectPool p, const float* grad_y, const std::int32_t* indices, float* grad_x) {
+  const Window2x2 window(p);
+  for_each_output(
+      p, [&](Index row, Index column, Index i, auto whole, Index n) __attribute__((always_inline)) {
+        const Index top = row * p.stride_h, left = column * p.stride_w;
+        const Index out = row * p.y_h + column * p.y_w + i;
+        const VecF grad = load_some<whole>(grad_y + out, n);
+        const VecF position =
+            to_float(load_codes<whole>(indices + out, n)) - VecF(static_cast<float>(top * p.w + left));
+        float* const to = grad_x + (top * p.x_h + left * p.x_w + i);
+        unroll(
+            std::make_index_sequence<4>{}, [&](auto t) __attribute__((always_inline)) {
+              store_some<whole>(to + window.offset[t],
+                                select(position == window.position[t], grad, VecF(0.0f)), n);
+            });
+      });
+}
+
 void max_pool_backward(const DirectPool& p, const float* grad_y, const std::int32_t* indices,
                        float* grad_x) noexcept {
-  (is_fixed(p) ? max_pool_backward_windows<true> : max_pool_backward_windows<false>)(p, grad_y, indices,
-                                                                                     grad_x);
+  is_2x2(p) ? max_pool_backward_2x2(p, grad_y, indices, grad_x)
+            : max_pool_backward_any(p, grad_y, indices, grad_x);
 }
 
 }  // namespace

@@ -23,6 +23,12 @@ TEST_CASE("the cost of a product is its multiply-adds and its operands") {
   CHECK(forward.bytes == 4 * (1200 + 216 + 8 + 2048));
   CHECK(backward.flops == products + 2048);  // x wants no gradient
   CHECK(backward.bytes == 4 * (2048 + 216 + 1200 + 8));
+  // Pooled at once: the products are those of the convolution, whose result is no operand.
+  const Tensor pooled = zeros({4, 8, 4, 4});
+  const OpCost fused = forward_cost("conv2d_max_pool2d", inputs, pooled, out.numel());
+  CHECK(fused.flops == products + 2048 + 2048);
+  CHECK(fused.bytes == 4 * (1200 + 216 + 8 + 512));
+  CHECK(backward_cost("conv2d_max_pool2d", inputs, pooled, out.numel()).flops == products + 2048 + 2048);
   const std::vector<Variable> rows{Variable(zeros({5, 7}), true), Variable(zeros({3, 7}), true)};
   CHECK(forward_cost("linear", rows, zeros({5, 3})).flops == 2 * 5 * 3 * 7);
   CHECK(backward_cost("linear", rows, zeros({5, 3})).flops == 2 * 2 * 5 * 3 * 7);

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "autograd/gradcheck.h"
+#include "autograd/op_observer.h"
 #include "nn/activation.h"
 #include "nn/batch_norm2d.h"
 #include "nn/conv2d.h"
@@ -41,6 +42,55 @@ TEST_CASE("a network is written as a list of layers, its parameters are named af
   for (const auto& [name, tensor] : nn::state_dict(named)) names.push_back(name);
   CHECK(names == std::vector<std::string>{"bn1.bias", "bn1.num_batches_tracked", "bn1.running_mean",
                                           "bn1.running_var", "bn1.weight", "conv1.weight"});
+}
+
+TEST_CASE("a convolution runs with the ReLU and the pooling behind it, to the same results") {
+  struct Doubled : nn::Conv2d {
+    using Conv2d::Conv2d;
+    Variable forward(const Variable& x) override { return mul(Conv2d::forward(x), Variable(full({}, 2))); }
+  };
+  struct Ops : OpObserver {
+    std::vector<std::string> names;
+    void on_forward(const char* name, std::span<const Variable>, const Variable&, std::int64_t) override {
+      names.push_back(name);
+    }
+    void on_backward(const Node&) override {}
+  };
+  using Names = std::vector<std::string>;
+  const auto check = [](nn::Sequential model, const Names& expected) {
+    Rng rng(4);
+    const Variable x(normal({9, 2, 7, 8}, 0, 1, rng));
+    Ops ops;
+    const Variable together = model(x);
+    CHECK(ops.names == expected);
+    Variable apart = x;
+    for (const auto& [name, layer] : model.named_children()) apart = layer->forward(apart);
+    CHECK(test::same_elements(together.value(), apart.value()));
+    const Tensor grad = normal(together.shape(), 0, 1, rng);
+    std::vector<Tensor> grads;
+    for (const Variable& y : {together, apart}) {
+      y.backward(grad);
+      for (Variable& parameter : model.parameters()) {
+        grads.push_back(parameter.grad());
+        parameter.zero_grad();
+      }
+    }
+    for (std::size_t i = 0; i < grads.size() / 2; ++i)
+      CHECK(test::relative_error(grads[i], grads[i + grads.size() / 2], 1) < 1e-5);
+  };
+  Rng rng(3);
+  const nn::Conv2dOptions padded{.padding = 1};
+  check(nn::Sequential{nn::Conv2d(2, 4, 3, padded, rng), nn::ReLU{}, nn::MaxPool2d(2)},
+        {"conv2d_max_pool2d"});
+  check(nn::Sequential{nn::Conv2d(2, 4, 3, {.bias = false}, rng), nn::MaxPool2d({1, 3}), nn::ReLU{}},
+        {"conv2d_max_pool2d", "relu"});
+  check(nn::Sequential{nn::Conv2d(2, 4, 3, padded, rng), nn::ReLU{}, nn::AvgPool2d(2)},
+        {"conv2d", "relu", "avg_pool2d"});
+  check(nn::Sequential{nn::Conv2d(2, 4, 3, padded, rng), nn::Tanh{}, nn::MaxPool2d(2)},
+        {"conv2d", "tanh", "max_pool2d"});
+  // A derived layer may be anything.
+  check(nn::Sequential{Doubled(2, 4, 3, padded, rng), nn::ReLU{}, nn::MaxPool2d(2)},
+        {"conv2d", "mul", "max_pool2d"});
 }
 
 TEST_CASE("training mode reaches every module") {

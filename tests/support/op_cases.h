@@ -85,6 +85,14 @@ inline const std::vector<OpCase>& op_cases() {
        [](In v) {
          return conv2d(v[0], v[1], {}, {.stride = {2, 1}, .padding = {0, 1}, .dilation = 2, .groups = 2});
        }},
+      {"conv2d_max_pool2d",
+       {{8, 1, 5, 6}, {3, 1, 3, 3}, {3}},
+       [](In v) { return conv2d_max_pool2d(v[0], v[1], v[2], {.padding = 1}, 2, {}); }},
+      {"conv2d_max_pool2d",
+       {{9, 2, 4, 5}, {2, 2, 2, 3}},
+       [](In v) {
+         return conv2d_max_pool2d(v[0], v[1], {}, {}, {1, 2}, {.relu = true});
+       }},
       {"max_pool2d", {{2, 2, 4, 6}}, [](In v) { return max_pool2d(v[0], 2); }},
       {"max_pool2d", {{5, 1, 5, 5}}, [](In v) { return max_pool2d(v[0], 3, {.stride = 1, .padding = 1}); }},
       {"avg_pool2d", {{2, 1, 5, 5}}, [](In v) { return avg_pool2d(v[0], 3, {.stride = 2, .padding = 1}); }},

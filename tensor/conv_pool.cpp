@@ -1,0 +1,164 @@
+#include "tensor/conv_pool.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "tensor/conv_rows.h"
+#include "tensor/divide_up.h"
+#include "tensor/factory.h"
+#include "tensor/kernels/pool.h"
+#include "tensor/kernels/reduce.h"
+#include "tensor/layout.h"
+#include "tensor/parallel.h"
+
+namespace nibble {
+namespace {
+
+// Rows of a convolution's result that become, or come from, rows of the pooled one: [K, rows, OW, images].
+struct Band {
+  std::int64_t channels, rows, columns, images;
+
+  std::int64_t row_size() const { return columns * images; }
+  std::int64_t plane_size() const { return rows * row_size(); }
+  std::int64_t size() const { return channels * plane_size(); }
+  Strides strides() const { return {1, plane_size(), row_size(), images}; }
+};
+
+// Where a result would start of whose rows the band holds `first` and those after it.
+float* result_of(float* band_elements, const Band& band, std::int64_t first) {
+  return band_elements - first * band.row_size();
+}
+
+bool can_fuse(const Tensor& x, const Shape& conv_shape, Size2 kernel, const PoolOptions& pool) {
+  return x.dtype() == DType::float32 && x.size(0) >= kFewImages && x.numel() > 0 && conv_shape.numel() > 0 &&
+         (pool.stride == Size2(0) || pool.stride == kernel) && pool.padding == Size2(0) &&
+         pool.dilation == Size2(1) && conv_shape[2] * conv_shape[3] < (1 << 24);
+}
+
+// Pooled rows [first_row, end_row) of a band's images.
+DirectPool pool_of(const Band& band, const Shape& conv_shape, const Shape& pooled,
+                   const Strides& pooled_strides, Size2 kernel, bool relu, std::int64_t first_row,
+                   std::int64_t end_row) {
+  return {.images = band.images,
+          .h = conv_shape[2],
+          .w = conv_shape[3],
+          .oh = pooled[2],
+          .ow = pooled[3],
+          .r = kernel.h,
+          .s = kernel.w,
+          .stride_h = kernel.h,
+          .stride_w = kernel.w,
+          .padding_h = 0,
+          .padding_w = 0,
+          .dilation_h = 1,
+          .dilation_w = 1,
+          .x_h = band.row_size(),
+          .x_w = band.images,
+          .y_h = pooled_strides[2],
+          .y_w = pooled_strides[3],
+          .relu = relu,
+          .first_row = first_row,
+          .end_row = end_row};
+}
+
+}  // namespace
+
+MaxPoolResult conv2d_max_pool2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
+                                const ConvOptions& options, Size2 kernel, const PoolOptions& pool) {
+  const Shape shape = check_conv2d(input, weight, bias, options);
+  if (!can_fuse(input, shape, kernel, pool))
+    return max_pool2d(conv2d(input, weight, bias, options), kernel, pool);
+  const Shape pooled = pool2d_shape("max_pool2d", shape, kernel, pool);
+  MaxPoolResult result{empty_batch_innermost(pooled, DType::float32),
+                       empty_batch_innermost(pooled, DType::int32)};
+  const Tensor x = as_batch_innermost(input), dense_bias = bias.defined() ? bias.contiguous() : bias;
+  const Strides& to = result.values.strides();
+  const float* const in = x.data<float>();
+  float* const out = result.values.mutable_data<float>();
+  std::int32_t* const indices = result.indices.mutable_data<std::int32_t>();
+
+  // Bands of as many images as L2 holds beside the operands, and no fewer than fill the kernels' registers.
+  constexpr std::int64_t kBandSize = 1 << 16, kImages = 4 * kConvLanes;
+  const std::int64_t of_image = shape[1] * kernel.h * shape[3];
+  const std::int64_t most = std::max(kImages, kBandSize / of_image / kImages * kImages);
+  const std::int64_t blocks = divide_up(shape[0], most), size = std::min(most, shape[0]);
+  const Band whole{shape[1], kernel.h, shape[3], size};
+  const ConvRows conv(ConvMethod::direct, direct_conv(x, shape, whole.strides(), weight.shape(), options),
+                      weight.data<float>(), weight.strides(), shape[1] / options.groups * weight.strides()[0],
+                      bias.defined() ? dense_bias.data<float>() : nullptr, options.groups);
+  parallel_for(pooled[2] * blocks, 1, [&](std::int64_t begin, std::int64_t end) {
+    Tensor elements = empty({whole.size()});
+    float* const band_elements = elements.mutable_data<float>();
+    for (std::int64_t task = begin; task < end; ++task) {
+      const std::int64_t row = task / blocks, image = task % blocks * size, first = row * kernel.h;
+      const std::int64_t images = std::min(size, shape[0] - image);
+      float* const y = result_of(band_elements, whole, first);
+      for (std::int64_t r = first; r < std::min(first + kernel.h, shape[2]); ++r)
+        conv.run(in + image, y, r, images);
+      DirectPool part = pool_of(whole, shape, pooled, to, kernel, pool.relu, row, row + 1);
+      part.images = images;
+      for (std::int64_t k = 0; k < shape[1]; ++k)
+        pool_kernels().max_pool(part, y + k * whole.plane_size(), out + k * to[1] + image,
+                                indices + k * to[1] + image);
+    }
+  });
+  return result;
+}
+
+ConvParameterGrads conv2d_max_pool2d_backward_parameters(const Tensor& grad_out, const Tensor& indices,
+                                                         const Tensor& input, const Shape& weight_shape,
+                                                         const ConvOptions& options, Size2 kernel,
+                                                         const PoolOptions& pool) {
+  const Shape shape = conv2d_shape(input.shape(), weight_shape, options);
+  if (!can_fuse(input, shape, kernel, pool) || indices.strides()[0] != 1 ||
+      grad_out.shape() != indices.shape()) {
+    const Tensor grad = max_pool2d_backward(grad_out, indices, shape, kernel, pool);
+    return {conv2d_backward_weight(grad, input, weight_shape, options), conv2d_backward_bias(grad)};
+  }
+  constexpr std::int64_t kChunks = 16;
+  const Shape pooled = pool2d_shape("max_pool2d", shape, kernel, pool);
+  const Tensor x = as_batch_innermost(input), grad = with_strides(grad_out, indices.strides());
+  const Strides& from = grad.strides();
+  const float *const in = x.data<float>(), *const upstream = grad.data<float>();
+  const std::int32_t* const codes = indices.data<std::int32_t>();
+
+  // Cut by a rule that knows the shape alone, and added up in order.
+  const std::int64_t chunks = std::min(kChunks, pooled[2]);
+  const Band band{shape[1], divide_up(pooled[2], chunks) * kernel.h, shape[3], shape[0]};
+  ConvWeightSums weight_sums(direct_conv(x, shape, band.strides(), weight_shape, options), options.groups);
+  weight_sums.begin(chunks);
+  std::vector<double> bias_sums(static_cast<std::size_t>(chunks * shape[1]));
+  const bool covers = pooled[3] * kernel.w >= shape[3];
+  parallel_for(chunks, 1, [&](std::int64_t begin, std::int64_t end) {
+    Tensor elements = covers ? empty({band.size()}) : zeros({band.size()});
+    float* const band_elements = elements.mutable_data<float>();
+    for (std::int64_t chunk = begin; chunk < end; ++chunk) {
+      const std::int64_t pooled_begin = pooled[2] * chunk / chunks,
+                         pooled_end = pooled[2] * (chunk + 1) / chunks;
+      const std::int64_t row_begin = pooled_begin * kernel.h,
+                         row_end = std::min(pooled_end * kernel.h, shape[2]);
+      float* const y = result_of(band_elements, band, row_begin);
+      const DirectPool part = pool_of(band, shape, pooled, from, kernel, pool.relu, pooled_begin, pooled_end);
+      for (std::int64_t k = 0; k < shape[1]; ++k) {
+        pool_kernels().max_pool_backward(part, upstream + k * from[1], codes + k * from[1],
+                                         y + k * band.plane_size());
+        bias_sums[static_cast<std::size_t>(chunk * shape[1] + k)] = static_cast<double>(
+            reduce_kernels().sum(band_elements + k * band.plane_size(),
+                                 static_cast<std::size_t>((row_end - row_begin) * band.row_size())));
+      }
+      for (std::int64_t block = 0; block < weight_sums.blocks(); ++block)
+        weight_sums.run(chunk, block, in, y, row_begin, row_end);
+    }
+  });
+  ConvParameterGrads grads{empty(weight_shape), empty({shape[1]})};
+  weight_sums.write_to(grads.weight);
+  for (std::int64_t k = 0; k < shape[1]; ++k) {
+    double sum = 0;
+    for (std::int64_t chunk = 0; chunk < chunks; ++chunk)
+      sum += bias_sums[static_cast<std::size_t>(chunk * shape[1] + k)];
+    grads.bias.mutable_data<float>()[k] = static_cast<float>(sum);
+  }
+  return grads;
+}
+
+}  // namespace nibble

@@ -77,28 +77,30 @@ MaxPoolResult conv2d_max_pool2d(const Tensor& input, const Tensor& weight, const
   float* const out = result.values.mutable_data<float>();
   std::int32_t* const indices = result.indices.mutable_data<std::int32_t>();
 
-  // Bands of as many images as L2 holds beside the operands, and no fewer than fill the kernels' registers.
-  constexpr std::int64_t kBandSize = 1 << 16, kImages = 4 * kConvLanes;
-  const std::int64_t of_image = shape[1] * kernel.h * shape[3];
-  const std::int64_t most = std::max(kImages, kBandSize / of_image / kImages * kImages);
-  const std::int64_t blocks = divide_up(shape[0], most), size = std::min(most, shape[0]);
-  const Band whole{shape[1], kernel.h, shape[3], size};
-  const ConvRows conv(ConvMethod::direct, direct_conv(x, shape, whole.strides(), weight.shape(), options),
+  // Threads share rows, and of a row images. A band has as many of these as L2 holds beside the operands, and
+  // no fewer than fill the kernels' registers.
+  constexpr std::int64_t kBandSize = 1 << 16, kUnit = 2 * kConvLanes;
+  const std::int64_t units = divide_up(shape[0], kUnit);
+  const std::int64_t most_units =
+      std::max<std::int64_t>(2, kBandSize / (shape[1] * kernel.h * shape[3] * kUnit));
+  const Band band{shape[1], kernel.h, shape[3], std::min(most_units * kUnit, shape[0])};
+  const ConvRows conv(ConvMethod::direct, direct_conv(x, shape, band.strides(), weight.shape(), options),
                       weight.data<float>(), weight.strides(), shape[1] / options.groups * weight.strides()[0],
                       bias.defined() ? dense_bias.data<float>() : nullptr, options.groups);
-  parallel_for(pooled[2] * blocks, 1, [&](std::int64_t begin, std::int64_t end) {
-    Tensor elements = empty({whole.size()});
+  parallel_for(pooled[2] * units, 1, [&](std::int64_t begin, std::int64_t end) {
+    Tensor elements = empty({band.size()});
     float* const band_elements = elements.mutable_data<float>();
-    for (std::int64_t task = begin; task < end; ++task) {
-      const std::int64_t row = task / blocks, image = task % blocks * size, first = row * kernel.h;
-      const std::int64_t images = std::min(size, shape[0] - image);
-      float* const y = result_of(band_elements, whole, first);
+    for (std::int64_t unit = begin, count = 0; unit < end; unit += count) {
+      const std::int64_t row = unit / units, image = unit % units * kUnit;
+      count = std::min({units - unit % units, end - unit, most_units});
+      const std::int64_t images = std::min(count * kUnit, shape[0] - image), first = row * kernel.h;
+      float* const y = result_of(band_elements, band, first);
       for (std::int64_t r = first; r < std::min(first + kernel.h, shape[2]); ++r)
         conv.run(in + image, y, r, images);
-      DirectPool part = pool_of(whole, shape, pooled, to, kernel, pool.relu, row, row + 1);
+      DirectPool part = pool_of(band, shape, pooled, to, kernel, pool.relu, row, row + 1);
       part.images = images;
       for (std::int64_t k = 0; k < shape[1]; ++k)
-        pool_kernels().max_pool(part, y + k * whole.plane_size(), out + k * to[1] + image,
+        pool_kernels().max_pool(part, y + k * band.plane_size(), out + k * to[1] + image,
                                 indices + k * to[1] + image);
     }
   });

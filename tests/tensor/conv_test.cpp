@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "tensor/conv_pool.h"
 #include "tensor/factory.h"
 #include "tensor/kernels/conv.h"
 #include "tensor/parallel.h"
@@ -51,6 +52,23 @@ TEST_CASE("conv2d agrees with the float64 reference, forward and backward") {
         x_shape[3] + 2 * o.padding.w < o.dilation.w * (w_shape[3] - 1) + 1)
       continue;
     check_against_float64(x_shape, w_shape, o, rng);
+  }
+}
+
+// Codes of 8 bits by codes of 8 bits: every partial sum is a whole number below 2^24.
+TEST_CASE("conv2d adds up whole numbers exactly") {
+  Rng rng(5);
+  const auto codes = [&](const Shape& shape, double low, double high) {
+    Tensor x = uniform(shape, low, high, rng);
+    for (float& value : x.mutable_values<float>()) value = std::floor(value);
+    return x;
+  };
+  for (const std::int64_t images : {3, 16, 40}) {
+    const Tensor x = codes({images, 8, 14, 15}, 0, 256), w = codes({16, 8, 3, 3}, -127, 128);
+    const Tensor exact = conv2d(x.to(DType::float64), w.to(DType::float64), {}, {.padding = 1});
+    CHECK(test::same_elements(conv2d(x, w, {}, {.padding = 1}).to(DType::float64), exact));
+    const Tensor pooled = conv2d_max_pool2d(x, w, {}, {.padding = 1}, 2, {}).values;
+    CHECK(test::same_elements(pooled.to(DType::float64), max_pool2d(exact, 2).values));
   }
 }
 

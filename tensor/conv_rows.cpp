@@ -5,6 +5,7 @@
 
 #include "tensor/divide_up.h"
 #include "tensor/factory.h"
+#include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/winograd.h"
 
 namespace nibble {
@@ -103,7 +104,7 @@ ConvWeightSums::ConvWeightSums(const DirectConv& conv, std::int64_t groups)
 
 void ConvWeightSums::begin(std::int64_t chunks) {
   chunks_ = chunks;
-  totals_ = empty({chunks, blocks(), block_size_});
+  totals_ = zeros({chunks, blocks(), block_size_});
   total_ = totals_.mutable_data<float>();
 }
 
@@ -127,18 +128,14 @@ void ConvWeightSums::run(std::int64_t chunk, std::int64_t block, const float* x,
   conv_kernels().reduce_sums(sums.data<float>(), total_ + (chunk * blocks() + block) * block_size_, size);
 }
 
-float ConvWeightSums::sum_over_chunks(std::int64_t block, std::int64_t i) const {
-  const float* const total = total_ + block * block_size_ + i;
-  float sum = total[0];
-  for (std::int64_t chunk = 1; chunk < chunks_; ++chunk) sum += total[chunk * blocks() * block_size_];
-  return sum;
-}
-
-void ConvWeightSums::write_to(Tensor& grad_weight) const {
+void ConvWeightSums::write_to(Tensor& grad_weight) {
+  const std::int64_t size = blocks() * block_size_;
+  for (std::int64_t chunk = 1; chunk < chunks_; ++chunk)
+    elementwise_kernels().add(total_, 1, total_ + chunk * size, 1, total_, static_cast<std::size_t>(size));
   const Strides& strides = grad_weight.strides();
   for (std::int64_t index = 0; index < blocks(); ++index) {
     const Block b = block_at(index);
-    const auto sum = [&](std::int64_t i) { return sum_over_chunks(index, i); };
+    const float* const sum = total_ + index * block_size_;
     float* const at =
         grad_weight.mutable_data<float>() + (b.group * conv_.k + b.k) * strides[0] + b.c * strides[1];
     std::array<float, 4> row{};  // the sums behind three taps
@@ -146,10 +143,10 @@ void ConvWeightSums::write_to(Tensor& grad_weight) const {
                     [&](std::int64_t to, std::int64_t k, std::int64_t c, std::int64_t r, std::int64_t s) {
                       if (method_ == ConvMethod::winograd) {
                         const std::int64_t from = ((r * b.conv.c + c) * b.conv.k + k) * 4;
-                        if (s == 0) row = {sum(from), sum(from + 1), sum(from + 2), sum(from + 3)};
+                        if (s == 0) row = {sum[from], sum[from + 1], sum[from + 2], sum[from + 3]};
                         at[to] = winograd_tap(row, s);
                       } else {
-                        at[to] = sum(((r * b.conv.c + c) * b.conv.s + s) * b.conv.k + k);
+                        at[to] = sum[((r * b.conv.c + c) * b.conv.s + s) * b.conv.k + k];
                       }
                     });
   }

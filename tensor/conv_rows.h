@@ -69,7 +69,7 @@ class ConvWeightSums {
   // The sums of a block over rows [row_begin, row_end), which make up the chunk.
   void run(std::int64_t chunk, std::int64_t block, const float* x, const float* grad, std::int64_t row_begin,
            std::int64_t row_end);
-  void write_to(Tensor& grad_weight) const;
+  void write_to(Tensor& grad_weight);  // once
 
  private:
   // The part of the problem that a block stands for, and its first channels.
@@ -78,7 +78,6 @@ class ConvWeightSums {
     std::int64_t group, k, c;
   };
   Block block_at(std::int64_t index) const;
-  float sum_over_chunks(std::int64_t block, std::int64_t i) const;
 
   ConvMethod method_;
   DirectConv conv_;

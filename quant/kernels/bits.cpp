@@ -29,12 +29,13 @@ Word squeeze(Word x) {
   return (x | x >> 4 * kGap) & ones(8 * Bits);
 }
 
-// And back, from bits that are 0 above.
-template <int Bits, class Word>
+// And back, from bits in the low ends of the parts of a word, 0 above: one part of 8 * Bits bits, or 2 or 4
+// parts of 4 or 2 codes, which spare the first steps.
+template <int Bits, int kParts, class Word>
 Word spread(Word x) {
   constexpr int kGap = 8 - Bits;
-  x = (x | x << 4 * kGap) & every(32, ones(4 * Bits));
-  x = (x | x << 2 * kGap) & every(16, ones(2 * Bits));
+  if constexpr (kParts < 2) x = (x | x << 4 * kGap) & every(32, ones(4 * Bits));
+  if constexpr (kParts < 4) x = (x | x << 2 * kGap) & every(16, ones(2 * Bits));
   return (x | x << kGap) & every(8, ones(Bits));
 }
 
@@ -45,44 +46,51 @@ void store_squeezed(std::uint8_t* out, VecU64 word) {
   std::memcpy(out, &word, Bits);
 }
 template <int Bits>
-VecU64 load_squeezed(const std::uint8_t* packed) {
+VecU64 load_unsqueezed(const std::uint8_t* packed) {
   VecU64 word = 0;
   std::memcpy(&word, packed, Bits);
-  return word;
+  return spread<Bits, 1>(word);
 }
 #else
-using Fields1 [[gnu::vector_size(kPerVector)]] = std::uint8_t;
-using Fields2 [[gnu::vector_size(2 * kPerVector)]] = std::uint16_t;
-using Fields4 [[gnu::vector_size(4 * kPerVector)]] = std::uint32_t;
+template <class T, std::size_t N>
+struct VectorOf {
+  using Type [[gnu::vector_size(N * sizeof(T))]] = T;
+};
 template <int Bits>
-using Fields = std::conditional_t<Bits == 1, Fields1, std::conditional_t<Bits == 2, Fields2, Fields4> >;
+using Field =
+    std::conditional_t<Bits == 1, std::uint8_t, std::conditional_t<Bits == 2, std::uint16_t, std::uint32_t> >;
 
 template <int Bits>
 void store_squeezed(std::uint8_t* out, VecU64 words) {
-  store_as(out, __builtin_convertvector(words, Fields<Bits>));
+  store_as(out, __builtin_convertvector(words, typename VectorOf<Field<Bits>, kPerVector>::Type));
 }
 
-// One instruction, where GCC 12 takes convertvector apart into single numbers.
+// Every byte becomes a part of a word, of 8, 4 or 2 bytes. One instruction, where GCC 12 takes convertvector
+// apart into single numbers.
+template <int Bits>
+VecU64 load_unsqueezed(const std::uint8_t* packed) {
 #if defined(__AVX512F__)
-template <int Bits>
-VecU64 load_squeezed(const std::uint8_t* packed) {
-  if constexpr (Bits == 1) return std::bit_cast<VecU64>(_mm512_cvtepu8_epi64(_mm_loadu_si64(packed)));
-  if constexpr (Bits == 2) return std::bit_cast<VecU64>(_mm512_cvtepu16_epi64(load_as<__m128i>(packed)));
-  if constexpr (Bits == 4) return std::bit_cast<VecU64>(_mm512_cvtepu32_epi64(load_as<__m256i>(packed)));
-}
+  if constexpr (Bits == 1)
+    return spread<1, 1>(std::bit_cast<VecU64>(_mm512_cvtepu8_epi64(_mm_loadu_si64(packed))));
+  if constexpr (Bits == 2)
+    return spread<2, 2>(std::bit_cast<VecU64>(_mm512_cvtepu8_epi32(load_as<__m128i>(packed))));
+  if constexpr (Bits == 4)
+    return spread<4, 4>(std::bit_cast<VecU64>(_mm512_cvtepu8_epi16(load_as<__m256i>(packed))));
 #elif defined(__AVX2__)
-template <int Bits>
-VecU64 load_squeezed(const std::uint8_t* packed) {
-  if constexpr (Bits == 1) return std::bit_cast<VecU64>(_mm256_cvtepu8_epi64(_mm_loadu_si32(packed)));
-  if constexpr (Bits == 2) return std::bit_cast<VecU64>(_mm256_cvtepu16_epi64(_mm_loadu_si64(packed)));
-  if constexpr (Bits == 4) return std::bit_cast<VecU64>(_mm256_cvtepu32_epi64(load_as<__m128i>(packed)));
-}
+  if constexpr (Bits == 1)
+    return spread<1, 1>(std::bit_cast<VecU64>(_mm256_cvtepu8_epi64(_mm_loadu_si32(packed))));
+  if constexpr (Bits == 2)
+    return spread<2, 2>(std::bit_cast<VecU64>(_mm256_cvtepu8_epi32(_mm_loadu_si64(packed))));
+  if constexpr (Bits == 4)
+    return spread<4, 4>(std::bit_cast<VecU64>(_mm256_cvtepu8_epi16(load_as<__m128i>(packed))));
 #else
-template <int Bits>
-VecU64 load_squeezed(const std::uint8_t* packed) {
-  return __builtin_convertvector(load_as<Fields<Bits> >(packed), VecU64);
-}
+  using Bytes = typename VectorOf<std::uint8_t, kPerVector * Bits>::Type;
+  using Part = std::conditional_t<Bits == 1, std::uint64_t,
+                                  std::conditional_t<Bits == 2, std::uint32_t, std::uint16_t> >;
+  using Parts = typename VectorOf<Part, kPerVector * Bits>::Type;
+  return spread<Bits, Bits>(std::bit_cast<VecU64>(__builtin_convertvector(load_as<Bytes>(packed), Parts)));
 #endif
+}
 #endif
 
 template <int Bits>
@@ -103,12 +111,12 @@ template <int Bits>
 void unpack_as(const std::uint8_t* packed, std::size_t n, std::uint8_t* codes) {
   std::size_t i = 0;
   for (; i + sizeof(VecU64) <= n; i += sizeof(VecU64), packed += kPerVector * Bits)
-    store_as(codes + i, spread<Bits>(load_squeezed<Bits>(packed)));
+    store_as(codes + i, load_unsqueezed<Bits>(packed));
   for (; i < n; i += 8, packed += Bits) {
     const std::size_t left = n - i < 8 ? n - i : 8;
     std::uint64_t word = 0;
     std::memcpy(&word, packed, (left * Bits + 7) / 8);
-    word = spread<Bits>(word);
+    word = spread<Bits, 1>(word);
     std::memcpy(codes + i, &word, left);
   }
 }

@@ -1,5 +1,7 @@
 #include "tensor/storage.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <bit>
 #include <mutex>
@@ -27,16 +29,30 @@ constexpr std::size_t kLeastSpread = 32 * kPage;
 // Nearly the golden section of the page: any few blocks that follow each other lie far apart.
 constexpr std::size_t kPlaceStep = 39 * Storage::kAlignment;
 
+// Weights and images of this size are read from end to end: with large pages no translation of an address
+// misses its cache on the way, and prefetching does not end every 4 KiB.
+constexpr std::size_t kLargePage = 2 << 20;
+
+std::align_val_t alignment_of(std::size_t capacity) {
+  return std::align_val_t{capacity >= kLargePage     ? kLargePage
+                          : capacity >= kLeastSpread ? kPage
+                                                     : Storage::kAlignment};
+}
+
 std::byte* system_allocate(std::size_t capacity, std::size_t place) {
   const bool spread = capacity >= kLeastSpread;
-  void* const block = ::operator new (capacity + (spread ? kPage : 0),
-                                      std::align_val_t{spread ? kPage : Storage::kAlignment}, std::nothrow);
-  return block == nullptr ? nullptr : static_cast<std::byte*>(block) + (spread ? place : 0);
+  const std::size_t size = capacity + (spread ? kPage : 0);
+  void* const block = ::operator new(size, alignment_of(capacity), std::nothrow);
+  if (block == nullptr) return nullptr;
+#if defined(MADV_HUGEPAGE)
+  if (capacity >= kLargePage) madvise(block, size, MADV_HUGEPAGE);  // advice: it may fail
+#endif
+  return static_cast<std::byte*>(block) + (spread ? place : 0);
 }
 
 void system_free(std::byte* block, std::size_t capacity) {
-  if (capacity < kLeastSpread) return ::operator delete (block, std::align_val_t{Storage::kAlignment});
-  ::operator delete (block - reinterpret_cast<std::uintptr_t>(block) % kPage, std::align_val_t{kPage});
+  const std::size_t place = capacity < kLeastSpread ? 0 : reinterpret_cast<std::uintptr_t>(block) % kPage;
+  ::operator delete(block - place, alignment_of(capacity));
 }
 
 class Pool {

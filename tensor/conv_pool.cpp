@@ -14,6 +14,9 @@
 namespace nibble {
 namespace {
 
+// Floats of a convolution's result that L2 holds beside the operands.
+constexpr std::int64_t kBandSize = 1 << 16;
+
 // Rows of a convolution's result that become, or come from, rows of the pooled one: [K, rows, OW, images].
 struct Band {
   std::int64_t channels, rows, columns, images;
@@ -79,7 +82,7 @@ MaxPoolResult conv2d_max_pool2d(const Tensor& input, const Tensor& weight, const
 
   // Threads share rows, and of a row images. A band has as many of these as L2 holds beside the operands, and
   // no fewer than fill the kernels' registers.
-  constexpr std::int64_t kBandSize = 1 << 16, kUnit = 2 * kConvLanes;
+  constexpr std::int64_t kUnit = 2 * kConvLanes;
   const std::int64_t units = divide_up(shape[0], kUnit);
   const std::int64_t most_units =
       std::max<std::int64_t>(2, kBandSize / (shape[1] * kernel.h * shape[3] * kUnit));
@@ -112,20 +115,23 @@ ConvParameterGrads conv2d_max_pool2d_backward_parameters(const Tensor& grad_out,
                                                          const ConvOptions& options, Size2 kernel,
                                                          const PoolOptions& pool) {
   const Shape shape = conv2d_shape(input.shape(), weight_shape, options);
-  if (!can_fuse(input, shape, kernel, pool) || indices.strides()[0] != 1 ||
-      grad_out.shape() != indices.shape()) {
+  const Shape pooled = pool2d_shape("max_pool2d", shape, kernel, pool);
+  const bool fits = grad_out.shape() == pooled && indices.shape() == pooled && indices.strides()[0] == 1 &&
+                    indices.strides() == dense_strides_like(indices);
+  if (!fits || !can_fuse(input, shape, kernel, pool)) {
     const Tensor grad = max_pool2d_backward(grad_out, indices, shape, kernel, pool);
     return {conv2d_backward_weight(grad, input, weight_shape, options), conv2d_backward_bias(grad)};
   }
-  constexpr std::int64_t kChunks = 16;
-  const Shape pooled = pool2d_shape("max_pool2d", shape, kernel, pool);
   const Tensor x = as_batch_innermost(input), grad = with_strides(grad_out, indices.strides());
   const Strides& from = grad.strides();
   const float *const in = x.data<float>(), *const upstream = grad.data<float>();
   const std::int32_t* const codes = indices.data<std::int32_t>();
 
   // Cut by a rule that knows the shape alone, and added up in order.
-  const std::int64_t chunks = std::min(kChunks, pooled[2]);
+  constexpr std::int64_t kChunks = 16;
+  const std::int64_t most_rows =
+      std::max<std::int64_t>(1, kBandSize / (shape[1] * kernel.h * shape[3] * shape[0]));
+  const std::int64_t chunks = std::max(std::min(kChunks, pooled[2]), divide_up(pooled[2], most_rows));
   const Band band{shape[1], divide_up(pooled[2], chunks) * kernel.h, shape[3], shape[0]};
   ConvWeightSums weight_sums(direct_conv(x, shape, band.strides(), weight_shape, options), options.groups);
   weight_sums.begin(chunks);

@@ -81,12 +81,20 @@ TEST_CASE("conv2d_max_pool2d is max_pool2d of conv2d") {
 
 TEST_CASE("conv2d_max_pool2d of a batch that takes several bands") {
   Rng rng(12);
-  const Tensor x = random({203, 3, 8, 30}, rng), w = random({16, 3, 3, 3}, rng), b = random({16}, rng);
+  const Tensor x = random({203, 3, 40, 30}, rng), w = random({16, 3, 3, 3}, rng), b = random({16}, rng);
   const ConvOptions conv{.padding = 1};
-  const MaxPoolResult expected = max_pool2d(conv2d(x, w, b, conv), 2, {.relu = true});
+  const Tensor y = conv2d(x, w, b, conv);
+  const MaxPoolResult expected = max_pool2d(y, 2, {.relu = true});
   const MaxPoolResult found = conv2d_max_pool2d(x, w, b, conv, 2, {.relu = true});
   CHECK(test::same_elements(found.values, expected.values));
   CHECK(test::same_elements(found.indices, expected.indices));
+  const Tensor g = random(expected.values.shape(), rng);
+  const Tensor through_pool = max_pool2d_backward(g, expected.indices, y.shape(), 2);
+  const ConvParameterGrads grads =
+      conv2d_max_pool2d_backward_parameters(g, found.indices, x, w.shape(), conv, 2, {.relu = true});
+  CHECK(test::relative_error(grads.weight, conv2d_backward_weight(through_pool, x, w.shape(), conv), 1) <
+        1e-4);
+  CHECK(test::relative_error(grads.bias, conv2d_backward_bias(through_pool), 1) < 1e-4);
 }
 
 TEST_CASE("conv2d_max_pool2d: same bits for any number of threads") {
@@ -120,4 +128,8 @@ TEST_CASE("conv2d_max_pool2d: NaN wins, and what does not fit is named") {
                     "conv2d: weight has 3 input channels, input has 1");
   CHECK_THROWS_WITH(conv2d_max_pool2d(x, w, zeros({2}), {}, 2, {}), Catch::Contains("bias has shape"));
   CHECK_THROWS_WITH(conv2d_max_pool2d(x, w, {}, {}, 5, {}), Catch::Contains("window 5x5"));
+  const Tensor wrong = zeros({8, 1, 3, 2});
+  CHECK_THROWS_WITH(
+      conv2d_max_pool2d_backward_parameters(wrong, wrong.to(DType::int32), x, w.shape(), {}, 2, {}),
+      Catch::Contains("gradient has shape"));
 }

@@ -20,7 +20,7 @@ M* exactly(Module& module) {
 Variable Sequential::forward(const Variable& x) {
   const auto& layers = named_children();
   const auto pool_at = [&](std::size_t i) {
-    return i < layers.size() ? dynamic_cast<const MaxPool2d*>(layers[i].second.get()) : nullptr;
+    return i < layers.size() ? exactly<MaxPool2d>(*layers[i].second) : nullptr;
   };
   Variable y = x;
   for (std::size_t i = 0; i < layers.size(); ++i) {

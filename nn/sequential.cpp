@@ -1,21 +1,11 @@
 #include "nn/sequential.h"
 
-#include <typeinfo>
-
 #include "nn/activation.h"
 #include "nn/conv2d.h"
+#include "nn/exactly.h"
 #include "nn/pool.h"
 
 namespace nibble::nn {
-namespace {
-
-// Of the very type: a layer derived from it may compute something else.
-template <class M>
-M* exactly(Module& module) {
-  return typeid(module) == typeid(M) ? static_cast<M*>(&module) : nullptr;
-}
-
-}  // namespace
 
 Variable Sequential::forward(const Variable& x) {
   const auto& layers = named_children();

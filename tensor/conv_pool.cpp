@@ -6,10 +6,10 @@
 #include "tensor/conv_rows.h"
 #include "tensor/divide_up.h"
 #include "tensor/factory.h"
-#include "tensor/kernels/pool.h"
 #include "tensor/kernels/reduce.h"
 #include "tensor/layout.h"
 #include "tensor/parallel.h"
+#include "tensor/pool_rows.h"
 
 namespace nibble {
 namespace {
@@ -34,34 +34,8 @@ float* result_of(float* band_elements, const Band& band, std::int64_t first) {
 
 bool can_fuse(const Tensor& x, const Shape& conv_shape, Size2 kernel, const PoolOptions& pool) {
   return x.dtype() == DType::float32 && x.size(0) >= kFewImages && x.numel() > 0 && conv_shape.numel() > 0 &&
-         (pool.stride == Size2(0) || pool.stride == kernel) && pool.padding == Size2(0) &&
-         pool.dilation == Size2(1) && conv_shape[2] * conv_shape[3] < (1 << 24);
-}
-
-// Pooled rows [first_row, end_row) of a band's images.
-DirectPool pool_of(const Band& band, const Shape& conv_shape, const Shape& pooled,
-                   const Strides& pooled_strides, Size2 kernel, bool relu, std::int64_t first_row,
-                   std::int64_t end_row) {
-  return {.images = band.images,
-          .h = conv_shape[2],
-          .w = conv_shape[3],
-          .oh = pooled[2],
-          .ow = pooled[3],
-          .r = kernel.h,
-          .s = kernel.w,
-          .stride_h = kernel.h,
-          .stride_w = kernel.w,
-          .padding_h = 0,
-          .padding_w = 0,
-          .dilation_h = 1,
-          .dilation_w = 1,
-          .x_h = band.row_size(),
-          .x_w = band.images,
-          .y_h = pooled_strides[2],
-          .y_w = pooled_strides[3],
-          .relu = relu,
-          .first_row = first_row,
-          .end_row = end_row};
+         pool_stride(kernel, pool) == kernel && pool.padding == Size2(0) && pool.dilation == Size2(1) &&
+         conv_shape[2] * conv_shape[3] < (1 << 24);
 }
 
 }  // namespace
@@ -100,8 +74,8 @@ MaxPoolResult conv2d_max_pool2d(const Tensor& input, const Tensor& weight, const
       float* const y = result_of(band_elements, band, first);
       for (std::int64_t r = first; r < std::min(first + kernel.h, shape[2]); ++r)
         conv.run(in + image, y, r, images);
-      DirectPool part = pool_of(band, shape, pooled, to, kernel, pool.relu, row, row + 1);
-      part.images = images;
+      DirectPool part = direct_pool(shape, band.strides(), pooled, to, images, kernel, pool);
+      part.first_row = row, part.end_row = row + 1;
       for (std::int64_t k = 0; k < shape[1]; ++k)
         pool_kernels().max_pool(part, y + k * band.plane_size(), out + k * to[1] + image,
                                 indices + k * to[1] + image);
@@ -146,7 +120,8 @@ ConvParameterGrads conv2d_max_pool2d_backward_parameters(const Tensor& grad_out,
       const std::int64_t row_begin = pooled_begin * kernel.h,
                          row_end = std::min(pooled_end * kernel.h, shape[2]);
       float* const y = result_of(band_elements, band, row_begin);
-      const DirectPool part = pool_of(band, shape, pooled, from, kernel, pool.relu, pooled_begin, pooled_end);
+      DirectPool part = direct_pool(shape, band.strides(), pooled, from, band.images, kernel, pool);
+      part.first_row = pooled_begin, part.end_row = pooled_end;
       for (std::int64_t k = 0; k < shape[1]; ++k) {
         pool_kernels().max_pool_backward(part, upstream + k * from[1], codes + k * from[1],
                                          y + k * band.plane_size());

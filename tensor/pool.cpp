@@ -4,9 +4,9 @@
 
 #include "tensor/divide_up.h"
 #include "tensor/factory.h"
-#include "tensor/kernels/pool.h"
 #include "tensor/layout.h"
 #include "tensor/loop.h"
+#include "tensor/pool_rows.h"
 
 namespace nibble {
 namespace {
@@ -46,7 +46,7 @@ struct Window {
 
 Window check(const char* op, const Shape& x, Size2 kernel, const PoolOptions& o) {
   NIBBLE_CHECK(x.rank() == 4, op, ": input has shape ", x, ", expected [N, C, H, W]");
-  const Size2 stride = o.stride == Size2(0) ? kernel : o.stride;
+  const Size2 stride = pool_stride(kernel, o);
   NIBBLE_CHECK(kernel.h >= 1 && kernel.w >= 1, op, ": kernel ", kernel, ", expected at least 1");
   NIBBLE_CHECK(stride.h >= 1 && stride.w >= 1, op, ": stride ", stride, ", expected at least 1");
   NIBBLE_CHECK(o.dilation.h >= 1 && o.dilation.w >= 1, op, ": dilation ", o.dilation,
@@ -65,29 +65,6 @@ Window check(const char* op, const Shape& x, Size2 kernel, const PoolOptions& o)
 
 void check_dtype(const char* op, const Tensor& x) {
   NIBBLE_CHECK(x.defined() && is_floating_point(x.dtype()), op, ": expected float32 or float64");
-}
-
-DirectPool direct_pool(const Tensor& x, const Tensor& y, const Window& p, bool relu) {
-  return {.images = x.size(innermost(x)),
-          .h = x.size(2),
-          .w = x.size(3),
-          .oh = y.size(2),
-          .ow = y.size(3),
-          .r = p.kernel.h,
-          .s = p.kernel.w,
-          .stride_h = p.stride.h,
-          .stride_w = p.stride.w,
-          .padding_h = p.padding.h,
-          .padding_w = p.padding.w,
-          .dilation_h = p.dilation.h,
-          .dilation_w = p.dilation.w,
-          .x_h = x.strides()[2],
-          .x_w = x.strides()[3],
-          .y_h = y.strides()[2],
-          .y_w = y.strides()[3],
-          .relu = relu,
-          .first_row = 0,
-          .end_row = 0};
 }
 
 constexpr std::int64_t kElementsPerThread = 1 << 14;  // of the input
@@ -128,6 +105,31 @@ bool is_direct(const Tensor& x) {
 
 }  // namespace
 
+DirectPool direct_pool(const Shape& x, const Strides& x_strides, const Shape& y, const Strides& y_strides,
+                       std::int64_t images, Size2 kernel, const PoolOptions& options) {
+  const Size2 stride = pool_stride(kernel, options);
+  return {.images = images,
+          .h = x[2],
+          .w = x[3],
+          .oh = y[2],
+          .ow = y[3],
+          .r = kernel.h,
+          .s = kernel.w,
+          .stride_h = stride.h,
+          .stride_w = stride.w,
+          .padding_h = options.padding.h,
+          .padding_w = options.padding.w,
+          .dilation_h = options.dilation.h,
+          .dilation_w = options.dilation.w,
+          .x_h = x_strides[2],
+          .x_w = x_strides[3],
+          .y_h = y_strides[2],
+          .y_w = y_strides[3],
+          .relu = options.relu,
+          .first_row = 0,
+          .end_row = 0};
+}
+
 Shape pool2d_shape(const char* op, const Shape& x, Size2 kernel, const PoolOptions& options) {
   return check(op, x, kernel, options).shape;
 }
@@ -139,7 +141,8 @@ MaxPoolResult max_pool2d(const Tensor& x, Size2 kernel, const PoolOptions& optio
   if (result.values.numel() == 0) return result;
   std::int32_t* const indices = result.indices.mutable_data<std::int32_t>();
   if (is_direct(x)) {
-    const DirectPool pool = direct_pool(x, result.values, p, options.relu);
+    const DirectPool pool = direct_pool(x.shape(), x.strides(), p.shape, result.values.strides(),
+                                        x.size(innermost(x)), kernel, options);
     const float* in = x.data<float>();
     float* out = result.values.mutable_data<float>();
     const int outer = 1 - innermost(x);
@@ -208,7 +211,8 @@ Tensor max_pool2d_backward(const Tensor& grad_out, const Tensor& indices, const 
       grad.copy_from(grad_out);
       codes = with_strides(indices, grad.strides());
     }
-    const DirectPool pool = direct_pool(grad_x, grad, p, options.relu);
+    const DirectPool pool = direct_pool(x_shape, grad_x.strides(), p.shape, grad.strides(),
+                                        x_shape[innermost(grad_x)], kernel, options);
     float* const out = grad_x.mutable_data<float>();
     const int outer = 1 - innermost(grad_x);
     const std::int64_t x_step = grad_x.strides()[outer], y_step = grad.strides()[outer];

@@ -1,4 +1,3 @@
-#include <typeinfo>
 
 #include "autograd/no_grad.h"
 #include "nn/activation.h"
@@ -6,6 +5,7 @@
 #include "nn/conv2d.h"
 #include "nn/dropout.h"
 #include "nn/eval_mode.h"
+#include "nn/exactly.h"
 #include "nn/flatten.h"
 #include "nn/linear.h"
 #include "nn/pool.h"
@@ -18,11 +18,7 @@ namespace {
 
 using Value = GraphBuilder::Value;
 
-// A class derived from L computes something else, for instance with quantized weights.
-template <class L>
-L* exactly(nn::Module& layer) {
-  return typeid(layer) == typeid(L) ? static_cast<L*>(&layer) : nullptr;
-}
+using nn::exactly;  // a derived class computes something else, for instance with quantized weights
 
 // One layer after the other. An image of zeros goes through the network as well, for the shapes and for every
 // check that the layers make on them.

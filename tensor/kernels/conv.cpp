@@ -2,12 +2,12 @@
 
 #include <type_traits>
 
+#include "tensor/kernels/conv_ranges.h"
 #include "tensor/simd/vec.h"
 
 namespace nibble::NIBBLE_TIER {
 namespace {
 
-using Index = std::ptrdiff_t;
 constexpr Index kVec = static_cast<Index>(kLanes);
 
 // Register blocks, with room for the operands: 32 vector registers on AVX-512 and NEON, 16 below. At most
@@ -26,34 +26,6 @@ constexpr Index kPositions = 14;
 template <Index S>
 constexpr Index kPixels = S == 3 ? 5 : 4;
 static_assert(kGradChannels <= kConvGradChannels && kConvLanes % kVec == 0);
-
-struct Range {
-  Index begin, end;
-};
-
-Index smaller(Index a, Index b) { return a < b ? a : b; }
-Index larger(Index a, Index b) { return a > b ? a : b; }
-// A stride of 1, which is common, needs no division, which is slow.
-Index divide_up(Index a, Index b) { return b == 1 ? a : a <= 0 ? -(-a / b) : (a + b - 1) / b; }
-
-Range intersection(Range a, Range b) {
-  const Index begin = larger(a.begin, b.begin);
-  return {begin, larger(begin, smaller(a.end, b.end))};
-}
-
-// Taps t in [0, taps) whose input position start + t * dilation lies in [0, size).
-Range valid_taps(Index start, Index dilation, Index taps, Index size) {
-  const Index begin = larger(0, divide_up(-start, dilation));
-  const Index end = smaller(taps, divide_up(size - start, dilation));
-  return {smaller(begin, taps), larger(end, smaller(begin, taps))};
-}
-
-// Outputs o in [0, outputs) for which o * stride + offset lies in [0, size).
-Range valid_outputs(Index offset, Index stride, Index outputs, Index size) {
-  const Index begin = smaller(outputs, larger(0, divide_up(-offset, stride)));
-  const Index end = smaller(outputs, larger(begin, divide_up(size - offset, stride)));
-  return {begin, larger(begin, end)};
-}
 
 // What of a window lies inside the input.
 struct Taps {

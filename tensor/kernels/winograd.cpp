@@ -2,13 +2,13 @@
 
 #include <type_traits>
 
+#include "tensor/kernels/conv_ranges.h"
 #include "tensor/simd/vec.h"
 
 namespace nibble::NIBBLE_TIER {
 #if defined(__AVX512F__)
 namespace {
 
-using Index = std::ptrdiff_t;
 constexpr Index kVec = static_cast<Index>(kLanes);
 constexpr std::make_index_sequence<4> kProducts{};
 
@@ -18,25 +18,11 @@ constexpr Index kChannels = 6, kGradChannels = 4, kGradInputs = 2;
 // Gradients of a block that stay in L1 while the input passes.
 constexpr Index kGradFloats = 4 << 10;
 
-struct Range {
-  Index begin, end;
-};
-
-Index smaller(Index a, Index b) { return a < b ? a : b; }
-Index larger(Index a, Index b) { return a > b ? a : b; }
-
-// Of `items`, those i for which start + i * step lies in [0, size).
-Range valid(Range items, Index start, Index step, Index size) {
-  while (items.begin < items.end && start + items.begin * step < 0) ++items.begin;
-  while (items.begin < items.end && start + (items.end - 1) * step >= size) --items.end;
-  return items;
-}
-
 // `count` split into blocks of nearly equal size, at most kMost: calls f(first, size), the size known when
 // compiled.
 template <Index kMost, class F>
 [[gnu::always_inline]] inline void for_each_block(Index count, Index most, F f) {
-  const Index blocks = (count + most - 1) / most;
+  const Index blocks = divide_up(count, most);
   for (Index block = 0; block < blocks; ++block) {
     const Index first = count * block / blocks, size = count * (block + 1) / blocks - first;
     unroll(std::make_index_sequence<kMost>{}, [&](auto i) {
@@ -107,7 +93,7 @@ void convolve(const DirectConv& conv, const float* x, const float* packed_weight
               Index row) noexcept {
   const DirectConv p = conv;  // else read anew after every store, which might change it
   const Index top = row * p.stride_h - p.padding_h;
-  const Range taps = valid({0, p.r}, top, p.dilation_h, p.h);
+  const Range taps = valid_taps(top, p.dilation_h, p.r, p.h);
   for (Index column = 0; column < p.ow; column += 2) {
     const Pair pair(p, column);
     const float* const in = x + (top * p.x_h + pair.left * p.x_w);
@@ -191,7 +177,8 @@ void backward_weight(const DirectConv& conv, const float* x, const float* grad_y
         if constexpr (c_count * k_count <= kGradChannels)
           for (Index r = 0; r < p.r; ++r) {
             const Index offset = r * p.dilation_h - p.padding_h;
-            const Range rows = valid({row, smaller(row_end, row + row_step)}, offset, p.stride_h, p.h);
+            const Range rows = intersection({row, smaller(row_end, row + row_step)},
+                                            valid_outputs(offset, p.stride_h, p.oh, p.h));
             if (rows.begin == rows.end) continue;
             const Index top = rows.begin * p.stride_h + offset;
             backward_weight_block<c_count, k_count>(p, x + (c * p.x_c + top * p.x_h - p.padding_w * p.x_w),

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "tensor/kernels/conv.h"
+#include "tensor/kernels/conv_reference.h"
 #include "tensor/random.h"
 #include "tests/support/catch.h"
 #include "tests/support/guarded_buffer.h"
@@ -42,21 +43,16 @@ DirectConv random_conv(Rng& rng) {
   return p;
 }
 
-// Calls f(x, weight, y) with the offsets of every product, weights in the order [r][c][k][s].
+// Calls f(x, y, weight) with the offsets of every product, weights in the order [r][c][k][s].
 template <class F>
 void for_each_product(const DirectConv& p, F f) {
-  for (Index k = 0; k < p.k; ++k)
-    for (Index row = 0; row < p.oh; ++row)
-      for (Index column = 0; column < p.ow; ++column)
-        for (Index r = 0; r < p.r; ++r)
-          for (Index s = 0; s < 3; ++s) {
-            const Index h = row * p.stride_h - p.padding_h + r * p.dilation_h, w = column - p.padding_w + s;
-            if (h < 0 || h >= p.h || w < 0 || w >= p.w) continue;
-            for (Index c = 0; c < p.c; ++c)
-              for (Index i = 0; i < p.images; ++i)
-                f(c * p.x_c + h * p.x_h + w * p.x_w + i, ((r * p.c + c) * p.k + k) * 3 + s,
-                  k * p.y_k + row * p.y_h + column * p.y_w + i);
-          }
+  const reference::ConvGeometry g{
+      p, {1, p.x_c, p.x_h, p.x_w}, {1, p.y_k, p.y_h, p.y_w}, {3, p.k * 3, p.c * p.k * 3, 1}};
+  for (Index image = 0; image < p.images; ++image)
+    for (Index k = 0; k < p.k; ++k)
+      reference::for_each_product(g, image, k, [&](Index x, Index y, Index weight) {
+        f(static_cast<std::size_t>(x), static_cast<std::size_t>(y), static_cast<std::size_t>(weight));
+      });
 }
 
 struct Operand : test::GuardedBuffer<float> {
@@ -97,9 +93,7 @@ TEST_CASE("Winograd's products agree with direct ones in float64, reads and writ
         std::copy(row.begin(), row.end(), packed.begin() + j * 4);
       }
       std::vector<double> y64(y.size()), y_size(y.size()), w64(weight.size()), w_size(weight.size());
-      for_each_product(p, [&](Index a, Index b, Index to) {
-        const auto from = static_cast<std::size_t>(a), w = static_cast<std::size_t>(b),
-                   at = static_cast<std::size_t>(to);
+      for_each_product(p, [&](std::size_t from, std::size_t at, std::size_t w) {
         const double forward = double{x[from]} * double{weight[w]}, back = double{x[from]} * double{grad[at]};
         y64[at] += forward;
         y_size[at] += std::abs(forward);

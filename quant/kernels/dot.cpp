@@ -39,12 +39,13 @@ constexpr std::size_t kRowCounts[] = {1, 2, 4, 0};
 #endif
 constexpr std::size_t kMaxRows = kRowCounts[std::size(kRowCounts) - 2];
 constexpr std::size_t kFewRows = 4;
-// How many bytes ahead a product of so few rows fetches its weights: from memory into L2, because the
-// processor's own prefetching stops at every page, and into L1 alone it came too late; and from there into
-// L1.
+// Products of so few rows read every weight once and fetch them from memory into L2 before that, because the
+// processor's own prefetching stops at every page. Where a line of weights takes less time than its way from
+// L3, a fetch for each line costs more than it brings, and the beginnings of pages will do.
 constexpr std::size_t kFetchingRows = 2;
-constexpr std::size_t kAhead = 1280, kNear = 256;
-constexpr std::size_t kAheadOfPlanes = 1792;  // see kSumsByPlane
+constexpr std::size_t kPageBytes = 4096, kLineBytes = 64, kLinesOfPage = 4;
+constexpr std::size_t kAhead = 1792,
+                      kNear = 256;  // bytes, where lines are fetched: into L2, from there into L1
 
 // ---- Products. A form says how a vector of weights becomes operands, and how their products are added up.
 
@@ -108,20 +109,52 @@ template <>
 constexpr bool kSumsByPlane<Exact<2>, 1> = true;
 #endif
 
+// Forms that fetch the beginnings of pages only.
+template <class Form, std::size_t M>
+constexpr bool kFetchesPages = false;
+#if defined(__AVX512VNNI__)
+template <std::size_t M>
+constexpr bool kFetchesPages<Exact<8>, M> = M <= kFetchingRows;
+template <std::size_t M>
+constexpr bool kFetchesPages<Exact<4>, M> = M <= kFetchingRows;
+#endif
+template <class Form, std::size_t M>
+constexpr bool kFetchesLines = M <= kFetchingRows && !kFetchesPages<Form, M>;
+
 // Activations [unit][row] and a vector of weights per panel, both running along k.
 template <std::size_t V>
 struct Operands {
   const std::int32_t* a;
   const std::byte* w[V];
+  std::size_t panel_bytes, panel_stride;
   std::size_t at = 0;     // bytes into every panel
-  std::size_t ahead = 0;  // where to fetch, in every panel
+  std::size_t ahead = 0;  // from there: the lines to fetch
 
-  // Fetches `bytes` ahead for so many of the `left` blocks. Behind a panel lies its neighbour, which is read
-  // at the same time, so towards the end it is the beginnings of the V panels after them that are fetched.
-  std::size_t fetch_ahead(std::size_t bytes, std::size_t left, std::size_t panel_bytes, std::size_t stride) {
-    const bool ends = at + bytes >= panel_bytes;
-    ahead = bytes + (ends ? (V - 1) * stride : 0);
-    const std::size_t rest = ends ? left : divide_up(panel_bytes - bytes - at, kVecBytes);
+  // Behind a panel lies its neighbour, which is read at the same time; what is read next are the V panels
+  // after them.
+  std::size_t beyond(std::size_t bytes) const {
+    return bytes + (at + bytes >= panel_bytes ? (V - 1) * panel_stride : 0);
+  }
+
+  // How many of the `left` blocks have what they fetch at the same distance.
+  std::size_t fetch_lines(std::size_t left) {
+    ahead = beyond(kAhead);
+    const std::size_t rest =
+        at + kAhead >= panel_bytes ? left : divide_up(panel_bytes - kAhead - at, kVecBytes);
+    return rest < left ? rest : left;
+  }
+
+  // Fetches the beginnings of the next pages, once a page. How many of the `left` blocks lie before the next
+  // time.
+  std::size_t fetch_pages(std::size_t left) {
+    if (at % kPageBytes == 0)
+      for (const std::byte* const panel : w) {
+        const std::byte* const page_ahead = panel + at + beyond(kPageBytes);
+        const std::size_t into_page = reinterpret_cast<std::uintptr_t>(page_ahead) % kPageBytes;
+        for (std::size_t line = 0; line < kLinesOfPage; ++line)
+          prefetch_into_l2(page_ahead - into_page + line * kLineBytes);
+      }
+    const std::size_t rest = (kPageBytes - at % kPageBytes) / kVecBytes;
     return rest < left ? rest : left;
   }
 };
@@ -132,7 +165,7 @@ template <class Form, std::size_t M, std::size_t V, class F>
   constexpr auto vecs = std::make_index_sequence<V>{};
   VecI raw[V];
   unroll(vecs, [&](auto v) { raw[v] = load_ints(from.w[v] + from.at); });
-  if constexpr (M <= kFetchingRows) {
+  if constexpr (kFetchesLines<Form, M>) {
     unroll(vecs, [&](auto v) { prefetch_into_l2(from.w[v] + from.at + from.ahead); });
     // Where a line is two vectors, a second instruction for each costs too much.
     if constexpr (kVecBytes == 64) unroll(vecs, [&](auto v) { prefetch_bytes(from.w[v] + from.at + kNear); });
@@ -264,8 +297,8 @@ template <std::size_t M, std::size_t V>
 }
 
 template <std::size_t V>
-Operands<V> operands(const QGemmTile& t, std::size_t panel) {
-  Operands<V> from{reinterpret_cast<const std::int32_t*>(t.a), {}, 0};
+Operands<V> operands(const QGemmTile& t, std::size_t panel, std::size_t panel_bytes) {
+  Operands<V> from{reinterpret_cast<const std::int32_t*>(t.a), {}, panel_bytes, t.panel_stride};
   for (std::size_t v = 0; v < V; ++v) from.w[v] = t.w + (panel + v) * t.panel_stride;
   return from;
 }
@@ -280,20 +313,17 @@ void run_panels(const QGemmTile& t, std::size_t panel) {
       blocks_per_group = t.group == 0 ? blocks : t.group / Form::kCodes;
   const float* scale = t.group_scale + panel * t.group_scale_stride;
   const std::int32_t* init = t.init;
-  Operands<V> from = operands<V>(t, panel);
+  Operands<V> from = operands<V>(t, panel, blocks * kVecBytes);
   for (std::size_t done = 0; done < blocks; done += blocks_per_group, init += M) {
     VecI acc[M][V];
     start(init, acc);
     std::size_t left = blocks - done < blocks_per_group ? blocks - done : blocks_per_group;
-    if constexpr (M <= kFetchingRows) {
-      while (left > 0) {
-        const std::size_t part = from.fetch_ahead(kSumsByPlane<Form, M> ? kAheadOfPlanes : kAhead, left,
-                                                  blocks * kVecBytes, t.panel_stride);
-        accumulate<Form>(part, from, acc);
-        left -= part;
-      }
-    } else {
-      accumulate<Form>(left, from, acc);
+    while (left > 0) {
+      std::size_t part = left;
+      if constexpr (kFetchesLines<Form, M>) part = from.fetch_lines(left);
+      if constexpr (kFetchesPages<Form, M>) part = from.fetch_pages(left);
+      accumulate<Form>(part, from, acc);
+      left -= part;
     }
     if (t.group == 0) {
       std::int32_t* const out = t.acc + panel * kLanes;

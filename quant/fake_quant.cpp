@@ -37,6 +37,10 @@ Tensor arranged(const Tensor& x, std::int64_t scales) {
   return scales > 1 ? x.contiguous() : with_strides(x, dense_strides_like(x));
 }
 
+std::size_t chunk_count(std::int64_t numel, std::int64_t scales) {
+  return scales > 0 ? static_cast<std::size_t>(scales * divide_up(numel / scales, kChunk)) : 0;
+}
+
 // Calls f(chunk number, scale index, first element, number of elements) in parallel.
 template <class F>
 void for_each_chunk(std::int64_t numel, std::int64_t scales, F f) {
@@ -50,31 +54,24 @@ void for_each_chunk(std::int64_t numel, std::int64_t scales, F f) {
   });
 }
 
-// The gradients of input, scale and zero point. f is called in parallel with (scale index, first element,
-// number of elements, grad_x), writes that part of grad_x unless it is null, and returns its sums. `grad_x`
-// is for the result if the input wants one.
-template <class F>
-Grads gradients(Tensor grad_x, std::int64_t numel, const Shape& scale_shape, const Needs& needs, F f) {
-  float* const out = grad_x.defined() ? grad_x.mutable_data<float>() : nullptr;
-  const std::int64_t scales = scale_shape.numel(), group = scales > 0 ? numel / scales : 0;
-  const std::int64_t pieces = divide_up(group, kChunk);
-  std::vector<FakeQuantSums> partial(static_cast<std::size_t>(scales * pieces));
-  for_each_chunk(numel, scales,
-                 [&](std::int64_t chunk, std::int64_t channel, std::int64_t first, std::size_t n) {
-                   partial[static_cast<std::size_t>(chunk)] = f(channel, first, n, out);
-                 });
+// The gradients of input (undefined if it wants none), scale and zero point, from as many sums for each
+// scale.
+Grads gradients(const Tensor& grad_x, const std::vector<FakeQuantSums>& sums, const Shape& scale_shape,
+                const Needs& needs) {
   Tensor grad_scale = empty(scale_shape);
+  const auto scales = static_cast<std::size_t>(scale_shape.numel());
   double zero_point_sum = 0;
-  for (std::int64_t channel = 0; channel < scales; ++channel) {
+  for (std::size_t channel = 0; channel < scales; ++channel) {
+    const std::size_t pieces = sums.size() / scales;
     double sum = 0;
-    for (std::int64_t i = channel * pieces; i < (channel + 1) * pieces; ++i) {
-      sum += partial[static_cast<std::size_t>(i)].scale;
-      zero_point_sum += partial[static_cast<std::size_t>(i)].zero_point;
+    for (std::size_t i = channel * pieces; i < (channel + 1) * pieces; ++i) {
+      sum += sums[i].scale;
+      zero_point_sum += sums[i].zero_point;
     }
     grad_scale.mutable_data<float>()[channel] = static_cast<float>(sum);
   }
   Grads grads{std::nullopt, grad_scale};
-  if (out != nullptr) grads[0] = grad_x;
+  if (grad_x.defined()) grads[0] = grad_x;
   if (needs.size() > 2) grads.push_back(scalar(zero_point_sum));
   return grads;
 }
@@ -153,14 +150,18 @@ Variable fake_quantize(const Variable& input, const Variable& scale, const Varia
                      const Tensor& grad_y, const Needs& needs) {
                    const Tensor& source = x.get();
                    const Tensor grad = with_strides(grad_y, source.strides());
-                   const Tensor grad_x = needs[0] ? empty_in_layout_of(source) : Tensor();
-                   return gradients(grad_x, source.numel(), scale_shape, needs,
-                                    [&](std::int64_t channel, std::int64_t first, std::size_t n, float* out) {
-                                      return fake_quant_kernels().backward(
-                                          source.data<float>() + first, grad.data<float>() + first,
-                                          out == nullptr ? out : out + first, n,
-                                          setup.params(factors.get().data<float>()[channel]));
-                                    });
+                   Tensor grad_x = needs[0] ? empty_in_layout_of(source) : Tensor();
+                   float* const out = needs[0] ? grad_x.mutable_data<float>() : nullptr;
+                   std::vector<FakeQuantSums> sums(chunk_count(source.numel(), scale_shape.numel()));
+                   for_each_chunk(
+                       source.numel(), scale_shape.numel(),
+                       [&](std::int64_t chunk, std::int64_t channel, std::int64_t first, std::size_t n) {
+                         sums[static_cast<std::size_t>(chunk)] = fake_quant_kernels().backward(
+                             source.data<float>() + first, grad.data<float>() + first,
+                             out == nullptr ? out : out + first, n,
+                             setup.params(factors.get().data<float>()[channel]));
+                       });
+                   return gradients(grad_x, sums, scale_shape, needs);
                  });
 }
 
@@ -199,13 +200,19 @@ Variable fake_quantize_max_pool2d(const Variable& input, const Variable& scale, 
   });
   return make_op("fake_quantize_max_pool2d", y, inputs, [=](const Tensor& grad_y, const Needs& needs) {
     const Tensor grad = with_strides(grad_y, saved.slope.strides());
-    const Tensor grad_x = needs[0] ? empty({outer, pool.h, pool.w, pool.images}).permute(order) : Tensor();
-    return gradients(grad_x, outer * x_step, scale_shape, needs,
-                     [&](std::int64_t, std::int64_t first, std::size_t n, float* out) {
-                       return quant_pool_kernels().backward(
-                           pool, grad.data<float>(), saved.slope.data<float>(), saved.source.data<float>(),
-                           out, first, static_cast<std::ptrdiff_t>(n), params.scale);
-                     });
+    Tensor grad_x = needs[0] ? empty({outer, pool.h, pool.w, pool.images}).permute(order) : Tensor();
+    float* const out = needs[0] ? grad_x.mutable_data<float>() : nullptr;
+    std::vector<FakeQuantSums> sums(static_cast<std::size_t>(outer * pool.oh));
+    parallel_for(outer * pool.oh, 4, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const std::int64_t first = i * pool.ow * pool.images;
+        sums[static_cast<std::size_t>(i)] = quant_pool_kernels().backward(
+            pool, i % pool.oh, grad.data<float>() + first, saved.slope.data<float>() + first,
+            saved.source.data<float>() + first, out == nullptr ? out : out + i / pool.oh * x_step,
+            params.scale);
+      }
+    });
+    return gradients(grad_x, sums, scale_shape, needs);
   });
 }
 

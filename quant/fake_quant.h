@@ -26,10 +26,10 @@ struct FakeQuantOptions {
 Variable fake_quantize(const Variable& x, const Variable& scale, const Variable& zero_point,
                        const FakeQuantOptions& options);
 
-// max_pool2d(fake_quantize(x, scale, zero_point, options), kernel, pool), the same bits forward and backward.
-// Where a multiple of 16 images or channels lie next to each other and windows neither overlap nor leave the
-// input, it is one pass over x, and the backward pass does not need x. (Only a NaN that no window chooses
-// does not reach the gradient of the scale then.)
+// max_pool2d(fake_quantize(x, scale, zero_point, options), kernel, pool), the same bits but for the order in
+// which the gradients of scale and zero point are added up. Where a multiple of 16 images or channels lie
+// next to each other and windows neither overlap nor leave the input, it is one pass over x, and the backward
+// pass does not need x. (Only a NaN that no window chooses does not reach the gradient of the scale then.)
 Variable fake_quantize_max_pool2d(const Variable& x, const Variable& scale, const Variable& zero_point,
                                   const FakeQuantOptions& options, Size2 kernel, const PoolOptions& pool);
 

@@ -188,41 +188,67 @@ void forward(const QuantPool& p, const float* x, float* y, float* slope, float* 
   rows([&, codes = ManyCodes(params)](const Row& row) { return choose_of_four(p, row, codes); });
 }
 
-FakeQuantSums backward(const QuantPool& pool, const float* grad_y, const float* slope, const float* source,
-                       float* grad_x, std::ptrdiff_t first, std::ptrdiff_t n, float scale) noexcept {
-  const QuantPool p = pool;
+// Lines [from, to) of a plane, columns [first, last).
+void clear(const QuantPool& p, float* plane, std::ptrdiff_t from, std::ptrdiff_t to, std::ptrdiff_t first,
+           std::ptrdiff_t last) {
+  const VecF zero(0.0f);
+  for (std::ptrdiff_t line = from; line < to; ++line)
+    for (std::ptrdiff_t at = (line * p.w + first) * p.images; at < (line * p.w + last) * p.images; at += kVec)
+      store(plane + at, zero);
+}
+
+// What no window covers of the lines from this row's first to the next one's.
+void clear_between_windows(const QuantPool& p, std::ptrdiff_t row, float* plane) {
+  const std::ptrdiff_t top = row * p.stride_h, bottom = row + 1 < p.oh ? top + p.stride_h : p.h;
+  clear(p, plane, top + p.r, bottom, 0, p.w);
+  for (std::ptrdiff_t column = 0; column < p.ow; ++column) {
+    const std::ptrdiff_t left = column * p.stride_w, right = column + 1 < p.ow ? left + p.stride_w : p.w;
+    clear(p, plane, top, top + p.r, left + p.s, right);
+  }
+}
+
+struct AnyWindow {
+  std::ptrdiff_t lines, columns;
+  std::ptrdiff_t r() const { return lines; }
+  std::ptrdiff_t s() const { return columns; }
+};
+struct TwoByTwo {
+  static constexpr std::ptrdiff_t r() { return 2; }
+  static constexpr std::ptrdiff_t s() { return 2; }
+};
+
+// The size of the window comes as a type, so that the compiler knows the usual one.
+template <class Window>
+FakeQuantSums backward_row(QuantPool p, std::ptrdiff_t row, const float* grad_y, const float* slope,
+                           const float* source, float* grad_x, float scale, Window window) {
   Sums sums;
   const VecF zero(0.0f);
-  const std::ptrdiff_t end = first + n;
-  // Pixel by pixel, so that every lane of the sums adds up in the order of memory.
-  for (std::ptrdiff_t at = first; at < end;) {
-    const std::ptrdiff_t line = at / (p.w * p.images), plane = line / p.h, y = line % p.h;
-    const std::ptrdiff_t line_end = std::min(end, (line + 1) * p.w * p.images), row = y / p.stride_h;
-    const bool in_window = row < p.oh && y % p.stride_h < p.r;
-    std::ptrdiff_t x = at / p.images % p.w, image = at % p.images;
-    for (std::ptrdiff_t column = x / p.stride_w, s = x % p.stride_w; at < line_end; ++x, image = 0) {
-      const std::ptrdiff_t pixel_end = std::min(line_end, at + p.images - image);
-      if (in_window && column < p.ow && s < p.s) {
-        const VecF here(static_cast<float>(y * p.w + x + 1)), clamped_here = zero - here;
-        std::ptrdiff_t from = ((plane * p.oh + row) * p.ow + column) * p.images + image;
-        for (; at < pixel_end; at += kRun, from += kRun)
-          unroll(std::make_index_sequence<kParts>{}, [&](auto j) {
-            const std::size_t lane = j * kLanes;
-            const VecF place = load(source + from + lane), grad = load(grad_y + from + lane);
-            const VecF inside = blend(place == here, grad, zero);
-            const VecF outside = blend(place == clamped_here, grad, zero);
-            sums.scale[j] = sums.scale[j] + (inside + outside) * load(slope + from + lane);
-            sums.outside[j] = sums.outside[j] + outside;
-            if (grad_x != nullptr) store(grad_x + at + lane, inside);
-          });
-      } else {
-        for (; at < pixel_end; at += kVec)
-          if (grad_x != nullptr) store(grad_x + at, zero);
-      }
-      if (++s == p.stride_w) s = 0, ++column;
-    }
+  for (std::ptrdiff_t column = 0; column < p.ow; ++column) {
+    const std::ptrdiff_t corner = row * p.stride_h * p.w + column * p.stride_w;
+    float* const out = grad_x == nullptr ? grad_x : grad_x + corner * p.images;
+    for (std::ptrdiff_t i = 0; i < p.images; i += kRun, grad_y += kRun, slope += kRun, source += kRun)
+      unroll(std::make_index_sequence<kParts>{}, [&](auto j) {
+        const std::size_t lane = j * kLanes;
+        const VecF place = load(source + lane), grad = load(grad_y + lane);
+        sums.scale[j] = sums.scale[j] + blend(place == zero, zero, grad) * load(slope + lane);
+        sums.outside[j] = sums.outside[j] + blend(place < zero, grad, zero);
+        if (grad_x == nullptr) return;
+        for (std::ptrdiff_t r = 0; r < window.r(); ++r)
+          for (std::ptrdiff_t s = 0; s < window.s(); ++s) {
+            const std::ptrdiff_t at = r * p.w + s;
+            const VecF here(static_cast<float>(corner + at + 1));
+            store(out + at * p.images + i + lane, blend(place == here, grad, zero));
+          }
+      });
   }
   return sums.total(scale);
+}
+
+FakeQuantSums backward(const QuantPool& p, std::ptrdiff_t row, const float* grad_y, const float* slope,
+                       const float* source, float* grad_x, float scale) noexcept {
+  if (grad_x != nullptr) clear_between_windows(p, row, grad_x);
+  if (p.r == 2 && p.s == 2) return backward_row(p, row, grad_y, slope, source, grad_x, scale, TwoByTwo{});
+  return backward_row(p, row, grad_y, slope, source, grad_x, scale, AnyWindow{p.r, p.s});
 }
 
 }  // namespace

@@ -25,12 +25,11 @@ struct QuantPoolKernels {
   // One plane; params are regular. slope and source may be null: then there is no backward pass.
   void (*forward)(const QuantPool& pool, const float* x, float* y, float* slope, float* source,
                   const FakeQuantParams& params) noexcept;
-  // The elements [first, first + n) of grad_x (or null), multiples of 16, counted through all planes:
-  // pointers are those of the first. The same bits as FakeQuantKernels::backward for the gradient that the
-  // pooling hands on.
-  FakeQuantSums (*backward)(const QuantPool& pool, const float* grad_y, const float* slope,
-                            const float* source, float* grad_x, std::ptrdiff_t first, std::ptrdiff_t n,
-                            float scale) noexcept;
+  // A row of windows: grad_y, slope and source are that row's, grad_x (or null) the plane, of which it writes
+  // the lines from its windows' first to the next row's, or to the last. Sums as FakeQuantKernels::backward
+  // has them for the gradient that the pooling hands on, but in the order of windows.
+  FakeQuantSums (*backward)(const QuantPool& pool, std::ptrdiff_t row, const float* grad_y,
+                            const float* slope, const float* source, float* grad_x, float scale) noexcept;
 };
 
 NIBBLE_DECLARE_KERNELS(QuantPoolKernels, quant_pool_kernels)

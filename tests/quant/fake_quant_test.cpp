@@ -147,8 +147,6 @@ TEST_CASE("pooling of fake quantized planes has the same bits on every tier, and
       outside += double{gradients.outside};
     }
 
-    // Any run that begins and ends at a multiple of 16.
-    const std::ptrdiff_t first = 16 * up_to(0, static_cast<std::uint64_t>(x_step) / 16);
     std::vector<FakeQuantSums> sums;
     for (Isa isa : supported_isas()) {
       INFO(name_of(isa) << ", case " << i);
@@ -160,19 +158,23 @@ TEST_CASE("pooling of fake quantized planes has the same bits on every tier, and
         quant_pool_kernels(isa).forward(p, in.data() + plane * x_step, out.data() + plane * y_step,
                                         slope.data() + plane * y_step, source.data() + plane * y_step,
                                         params);
-      for (const auto& [begin, end] :
-           {std::pair{std::ptrdiff_t{0}, first}, std::pair{first, kPlanes * x_step}})
-        sums.push_back(quant_pool_kernels(isa).backward(p, upstream.data(), slope.data(), source.data(),
-                                                        grad.data(), begin, end - begin, params.scale));
+      FakeQuantSums sum{};
+      for (std::ptrdiff_t row = 0; row < kPlanes * p.oh; ++row) {
+        const std::ptrdiff_t at = row * p.ow * p.images;
+        const FakeQuantSums part = quant_pool_kernels(isa).backward(
+            p, row % p.oh, upstream.data() + at, slope.data() + at, source.data() + at,
+            grad.data() + row / p.oh * x_step, params.scale);
+        sum.scale += part.scale;
+        sum.zero_point += part.zero_point;
+      }
+      sums.push_back(sum);
       CHECK(std::equal(out.begin(), out.end(), y.begin(), same_bits));
       CHECK(std::equal(grad.begin(), grad.end(), grad_x.begin(), same_bits));
-      for (std::size_t part : {0, 1}) {
-        CHECK(same_bits(sums[sums.size() - 2 + part].scale, sums[part].scale));
-        CHECK(same_bits(sums[sums.size() - 2 + part].zero_point, sums[part].zero_point));
-      }
+      CHECK(same_bits(sum.scale, sums[0].scale));
+      CHECK(same_bits(sum.zero_point, sums[0].zero_point));
     }
-    if (std::isfinite(scale_sum)) CHECK(sums[0].scale + sums[1].scale == Approx(scale_sum).margin(1e-3));
-    CHECK(sums[0].zero_point + sums[1].zero_point == Approx(-double{params.scale} * outside).margin(1e-3));
+    if (std::isfinite(scale_sum)) CHECK(sums[0].scale == Approx(scale_sum).margin(1e-3));
+    CHECK(sums[0].zero_point == Approx(-double{params.scale} * outside).margin(1e-3));
   }
 }
 
@@ -249,7 +251,8 @@ TEST_CASE("pooling tells numbers on either side of a boundary between codes apar
   }
 }
 
-TEST_CASE("fake_quantize_max_pool2d: the bits of pooling after quantization, forward and backward") {
+TEST_CASE(
+    "fake_quantize_max_pool2d: the bits of pooling after quantization, sums of gradients but for rounding") {
   Rng rng(13);
   const int before = num_threads();
   for (int i = 0; i < 200; ++i) {
@@ -289,7 +292,13 @@ TEST_CASE("fake_quantize_max_pool2d: the bits of pooling after quantization, for
         results.push_back(t);
     }
     for (std::size_t k = 4; k < results.size(); ++k) {
-      CHECK(test::same_elements(results[k], results[k % 4]));
+      // In one pass the sums run over windows, in two over elements.
+      const bool is_sum = k % 4 >= 2;
+      if (is_sum && k < 8 && std::isfinite(results[k % 4].item()))
+        CHECK(std::abs(results[k].item() - results[k % 4].item()) <=
+              1e-6 * 15 * static_cast<double>(results[0].numel()));
+      else
+        CHECK(test::same_elements(results[k], results[is_sum && k >= 8 ? k - 4 : k % 4]));
       CHECK(results[k].strides() == results[k % 4].strides());
     }
     const NoGrad no_grad;

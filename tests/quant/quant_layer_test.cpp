@@ -141,7 +141,7 @@ TEST_CASE("not a number goes through quantizers as such") {
   CHECK(std::isnan(y.values<float>()[0]));
 }
 
-TEST_CASE("QuantReLU in front of MaxPool2d: one pass in a Sequential, the same bits in every phase") {
+TEST_CASE("QuantReLU in front of MaxPool2d: one pass in a Sequential, in every phase") {
   Rng rng(21);
   const nn::MaxPool2d pool(2);
   for (const bool shifted : {false, true}) {
@@ -168,7 +168,10 @@ TEST_CASE("QuantReLU in front of MaxPool2d: one pass in a Sequential, the same b
       }
       const std::size_t half = results.size() / 2;
       REQUIRE(results.size() == 2 * half);
-      for (std::size_t i = 0; i < half; ++i) CHECK(test::same_elements(results[i], results[half + i]));
+      CHECK(test::same_elements(results[0], results[half]));
+      // Gradients depend on that of the scale, a sum over windows instead of elements.
+      for (std::size_t i = 1; i < half; ++i)
+        CHECK(test::relative_error(results[half + i], results[i]) < 1e-6);
     }
   }
 }

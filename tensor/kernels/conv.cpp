@@ -15,12 +15,15 @@ constexpr Index kVec = static_cast<Index>(kLanes);
 // Blocks are flattened: sums that are handed to a single lambda that was not inlined live in memory
 // everywhere.
 #if defined(__AVX512F__) || defined(__aarch64__)
-constexpr Index kSums = 24, kGradChannels = 8;
+constexpr bool kManyRegisters = true;
 #else
-constexpr Index kSums = 12, kGradChannels = 4;
+constexpr bool kManyRegisters = false;
 #endif
+constexpr Index kSums = kManyRegisters ? 24 : 12, kGradChannels = kManyRegisters ? 8 : 4;
 constexpr Index kChannels = 6, kVectors = 4, kTaps = 3;
 constexpr Index kPositions = 14;
+// What blocks of other output channels find in L1 when they follow: of the input, in floats.
+constexpr Index kReusedInput = 6144;
 // Neighbouring pixels of two vectors of images, beside weights of S taps: fewer than ten sums leave the
 // multipliers waiting for each other.
 template <Index S>
@@ -33,52 +36,59 @@ struct Taps {
 };
 
 // K output channels times P neighbouring pixels times V vectors of images, from x and to y, which point to
-// the first pixel's first tap and its first output channel.
+// the first pixel's first tap and its first output channel; and so on, `runs` times P pixels (once where
+// registers are few: addresses of the next ones would take those of the innermost loop).
 template <Index K, Index P, Index V, bool Whole>
 [[gnu::flatten]] void forward_block(const DirectConv& p, const float* x, const float* weight,
-                                    const float* bias, Taps taps, float* y, Index n) {
+                                    const float* bias, Taps taps, float* y, Index n, Index runs) {
   constexpr std::make_index_sequence<K> channels{};
   constexpr std::make_index_sequence<P * V> vectors{};
   const auto offset = [](auto i, Index pixel) {
     return static_cast<Index>(i) / V * pixel + static_cast<Index>(i) % V * kVec;
   };
-  VecF sum[K][P * V];
-  unroll(channels, [&](auto k) { unroll(vectors, [&](auto i) { sum[k][i] = VecF(0.0f); }); });
   // A single channel leaves the innermost loop to the taps of a row.
   const bool single = p.c == 1;
   const Index width = taps.w.end - taps.w.begin, x_s = p.dilation_w * p.x_w, pixel = p.stride_w * p.x_w;
   const Index outer = single ? 1 : width, inner = single ? width : p.c, step = single ? x_s : p.x_c;
-  for (Index r = taps.h.begin; r < taps.h.end; ++r) {
-    const float* line = x + (r * p.dilation_h * p.x_h + taps.w.begin * x_s);
-    const float* w = weight + (r * p.s + taps.w.begin) * p.c * p.k;
-    for (Index s = 0; s < outer; ++s, line += x_s) {
-      const float* in = line;
-      for (Index c = 0; c < inner; ++c, in += step, w += p.k) {
-        // The fewer operands wait in registers for the others, which come one by one.
-        if constexpr (K <= P * V) {
-          VecF factor[K];
-          unroll(channels, [&](auto k) { factor[k] = VecF(w[k]); });
-          unroll(vectors, [&](auto i) {
-            const VecF value = in_register(load_some<Whole>(in + offset(i, pixel), n));
-            unroll(channels, [&](auto k) { sum[k][i] = fused_multiply_add(factor[k], value, sum[k][i]); });
-          });
-        } else {
-          VecF value[P * V];
-          unroll(vectors,
-                 [&](auto i) { value[i] = in_register(load_some<Whole>(in + offset(i, pixel), n)); });
-          unroll(channels, [&](auto k) {
-            const VecF factor(w[k]);
-            unroll(vectors, [&](auto i) { sum[k][i] = fused_multiply_add(factor, value[i], sum[k][i]); });
-          });
+  const auto run = [&](const float* x, float* y) {
+    VecF sum[K][P * V];
+    unroll(channels, [&](auto k) { unroll(vectors, [&](auto i) { sum[k][i] = VecF(0.0f); }); });
+    for (Index r = taps.h.begin; r < taps.h.end; ++r) {
+      const float* line = x + (r * p.dilation_h * p.x_h + taps.w.begin * x_s);
+      const float* w = weight + (r * p.s + taps.w.begin) * p.c * p.k;
+      for (Index s = 0; s < outer; ++s, line += x_s) {
+        const float* in = line;
+        for (Index c = 0; c < inner; ++c, in += step, w += p.k) {
+          // The fewer operands wait in registers for the others, which come one by one.
+          if constexpr (K <= P * V) {
+            VecF factor[K];
+            unroll(channels, [&](auto k) { factor[k] = VecF(w[k]); });
+            unroll(vectors, [&](auto i) {
+              const VecF value = in_register(load_some<Whole>(in + offset(i, pixel), n));
+              unroll(channels, [&](auto k) { sum[k][i] = fused_multiply_add(factor[k], value, sum[k][i]); });
+            });
+          } else {
+            VecF value[P * V];
+            unroll(vectors,
+                   [&](auto i) { value[i] = in_register(load_some<Whole>(in + offset(i, pixel), n)); });
+            unroll(channels, [&](auto k) {
+              const VecF factor(w[k]);
+              unroll(vectors, [&](auto i) { sum[k][i] = fused_multiply_add(factor, value[i], sum[k][i]); });
+            });
+          }
         }
       }
     }
-  }
-  unroll(channels, [&](auto k) {
-    const VecF shift(bias != nullptr ? bias[k] : 0.0f);
-    unroll(vectors,
-           [&](auto i) { store_some<Whole>(y + k * p.y_k + offset(i, p.y_w), sum[k][i] + shift, n); });
-  });
+    unroll(channels, [&](auto k) {
+      const VecF shift(bias != nullptr ? bias[k] : 0.0f);
+      unroll(vectors,
+             [&](auto i) { store_some<Whole>(y + k * p.y_k + offset(i, p.y_w), sum[k][i] + shift, n); });
+    });
+  };
+  if constexpr (kManyRegisters)
+    for (; runs > 0; --runs, x += P * pixel, y += P * p.y_w) run(x, y);
+  else
+    run(x, y);
 }
 
 // The next of `left` output channels: 3, 5 and 6 of them fill the accumulators, or half of the vectors do.
@@ -87,25 +97,28 @@ Index channels_of_block(Index left) {
   return left > 10 ? kChannels : kOf[left];
 }
 
-// K output channels, where they have too many accumulators in two halves of the vectors or of the pixels.
+// K output channels, where they have too many accumulators in two halves of the vectors or of the pixels:
+// with few registers only, and therefore with a single run.
 template <Index K, Index P, Index V, bool Whole>
 void forward_halves(const DirectConv& p, const float* x, const float* weight, const float* bias, Taps taps,
-                    float* y, Index n) {
+                    float* y, Index n, Index runs) {
+  static_assert(!kManyRegisters || K * P * V <= kSums);
   if constexpr (K * P * V <= kSums) {
-    forward_block<K, P, V, Whole>(p, x, weight, bias, taps, y, n);
+    forward_block<K, P, V, Whole>(p, x, weight, bias, taps, y, n, runs);
   } else if constexpr (V > 1) {
     for (Index v = 0; v < V; v += V / 2)
-      forward_block<K, P, V / 2, Whole>(p, x + v * kVec, weight, bias, taps, y + v * kVec, n);
+      forward_block<K, P, V / 2, Whole>(p, x + v * kVec, weight, bias, taps, y + v * kVec, n, 1);
   } else {
     for (Index i = 0; i < P; i += P / 2)
-      forward_block<K, P / 2, V, Whole>(p, x + i * p.stride_w * p.x_w, weight, bias, taps, y + i * p.y_w, n);
+      forward_block<K, P / 2, V, Whole>(p, x + i * p.stride_w * p.x_w, weight, bias, taps, y + i * p.y_w, n,
+                                        1);
   }
 }
 
 // All output channels.
 template <Index P, Index V, bool Whole>
 void forward_channels(const DirectConv& conv, const float* x, const float* weight, const float* bias,
-                      Taps taps, float* y, Index n) {
+                      Taps taps, float* y, Index n, Index runs) {
   const DirectConv p = conv;  // else read anew after every store, which might change it
   for (Index k = 0, channels = 0; k < p.k; k += channels) {
     channels = channels_of_block(p.k - k);
@@ -114,7 +127,7 @@ void forward_channels(const DirectConv& conv, const float* x, const float* weigh
       constexpr Index kCount = static_cast<Index>(i) + 1;
       if constexpr (kCount == 1 || P * V <= kVectors)  // more for a single channel only
         if (channels == kCount)
-          forward_halves<kCount, P, V, Whole>(p, x, weight + k, b, taps, y + k * p.y_k, n);
+          forward_halves<kCount, P, V, Whole>(p, x, weight + k, b, taps, y + k * p.y_k, n, runs);
     });
   }
 }
@@ -128,16 +141,18 @@ void forward_pixels(const DirectConv& p, const float* x, const float* weight, co
   const Range inner =
       intersection(valid_outputs(-p.padding_w, p.stride_w, p.ow, p.w),
                    valid_outputs((p.s - 1) * p.dilation_w - p.padding_w, p.stride_w, p.ow, p.w));
+  const Index most = kReusedInput / larger(Index{1}, p.c * p.r * P * V * kVec);
   for (Index column = 0; column < p.ow;) {
     const Index left = column * p.stride_w - p.padding_w;
     const float* const in = x + (top * p.x_h + left * p.x_w);
     float* const out = y + (row * p.y_h + column * p.y_w);
     if (column >= inner.begin && column + P <= inner.end) {
-      forward_channels<P, V, Whole>(p, in, weight, bias, {taps_h, {0, p.s}}, out, n);
-      column += P;
+      const Index runs = kManyRegisters ? larger(Index{1}, smaller((inner.end - column) / P, most)) : 1;
+      forward_channels<P, V, Whole>(p, in, weight, bias, {taps_h, {0, p.s}}, out, n, runs);
+      column += runs * P;
     } else {
       const Range taps_w = valid_taps(left, p.dilation_w, p.s, p.w);
-      forward_channels<1, V, Whole>(p, in, weight, bias, {taps_h, taps_w}, out, n);
+      forward_channels<1, V, Whole>(p, in, weight, bias, {taps_h, taps_w}, out, n, 1);
       ++column;
     }
   }

@@ -81,26 +81,22 @@ template <class V>
     return;
   }
   // What one cache line of a row has is used up before the next row's: lines of rows that are a power of two
-  // apart push each other out.
-  constexpr std::size_t kLine = 16;
-  for (std::size_t line = 0; line < k; line += kLine) {
-    const std::size_t end = k - line < kLine ? k : line + kLine;
-    const auto for_quads = [&](auto turn) {
-      std::size_t p = line;
-      for (; p + 4 <= end; p += 4) turn(p);
-      if (p < end) turn(end - 4);  // overlaps the one before
+  // apart push each other out. Sixteen such rows do so in any case; longer runs at least let the
+  // prefetcher follow.
+  constexpr std::size_t kRun = kLanes == 16 ? 64 : 16;
+  for (std::size_t begin = 0; begin < k; begin += kRun) {
+    const std::size_t end = k - begin < kRun ? k : begin + kRun;
+    const auto turn_run = [&](std::size_t row, auto turn) {
+      const float* const from = x + row * x_step;
+      float* const to = out + row;
+      std::size_t p = begin;
+      for (; p + 4 <= end; p += 4) store_columns(turn(from + p, x_step), to + p * out_step, out_step);
+      if (p < end)  // overlaps the one before
+        store_columns(turn(from + end - 4, x_step), to + (end - 4) * out_step, out_step);
     };
     std::size_t i = 0;
-    for (; i + kLanes <= n; i += kLanes)
-      for_quads([&](std::size_t p) {
-        store_columns(turn_rows(x + i * x_step + p, x_step), out + p * out_step + i, out_step);
-      });
-    for (; i < n; i += 4) {
-      const std::size_t last = i + 4 <= n ? i : n - 4;
-      for_quads([&](std::size_t p) {
-        store_columns(turn_4_rows(x + last * x_step + p, x_step), out + p * out_step + last, out_step);
-      });
-    }
+    for (; i + kLanes <= n; i += kLanes) turn_run(i, turn_rows);
+    for (; i < n; i += 4) turn_run(i + 4 <= n ? i : n - 4, turn_4_rows);
   }
 }
 

@@ -57,15 +57,21 @@ void system_free(std::byte* block, std::size_t capacity) {
 
 class Pool {
  public:
-  std::byte* take(std::size_t capacity) {
+  // For the thread of that number, from among the blocks it once asked the system for: which ones are free
+  // does not depend on what other threads do at the time, so neither does when there are enough of them. They
+  // are also the ones its caches may still hold; fetching what another core has written costs more than
+  // filling a scratch buffer.
+  std::byte* take(std::size_t owner, std::size_t capacity) {
     std::size_t place;
     {
       const std::lock_guard lock(mutex_);
+      std::vector<std::byte*>& blocks = free_of(owner)[capacity];
       stats_.bytes_in_use += capacity;
-      const auto found = free_.find(capacity);
-      if (found != free_.end() && !found->second.empty()) {
+      if (!blocks.empty()) {
         stats_.bytes_cached -= capacity;
-        return take_from(found->second);
+        std::byte* const block = blocks.back();
+        blocks.pop_back();
+        return block;
       }
       ++stats_.system_allocations;
       place = place_;
@@ -80,11 +86,11 @@ class Pool {
     return block;
   }
 
-  void give(std::byte* block, std::size_t capacity) noexcept {
+  void give(std::byte* block, std::size_t owner, std::size_t capacity) noexcept {
     const std::lock_guard lock(mutex_);
     stats_.bytes_in_use -= capacity;
     try {
-      free_[capacity].push_back({block, this_thread()});
+      free_of(owner)[capacity].push_back(block);
       stats_.bytes_cached += capacity;
     } catch (const std::bad_alloc&) {
       system_free(block, capacity);
@@ -98,37 +104,42 @@ class Pool {
 
   void trim() {
     const std::lock_guard lock(mutex_);
-    for (auto& [capacity, blocks] : free_)
-      for (const Free& each : blocks) system_free(each.block, capacity);
-    free_.clear();
+    for (FreeBlocks& free : free_) {
+      for (const auto& [capacity, blocks] : free)
+        for (std::byte* const block : blocks) system_free(block, capacity);
+      free.clear();
+    }
     stats_.bytes_cached = 0;
   }
 
- private:
-  struct Free {
-    std::byte* block;
-    const void* giver;
-  };
-
-  // Any address of its own; that of a thread which has ended may come again.
-  static const void* this_thread() {
-    thread_local const char identity = 0;
-    return &identity;
+  // For a thread that begins to allocate; a number that is no longer in use, with its blocks, comes first.
+  std::size_t new_owner() {
+    const std::lock_guard lock(mutex_);
+    if (unused_owners_.empty()) return owners_++;
+    const std::size_t owner = unused_owners_.back();
+    unused_owners_.pop_back();
+    return owner;
+  }
+  void end_owner(std::size_t owner) noexcept {
+    const std::lock_guard lock(mutex_);
+    try {
+      unused_owners_.push_back(owner);
+    } catch (const std::bad_alloc&) {  // its blocks stay cached
+    }
   }
 
-  // The last block that this thread gave, which its caches may still hold: fetching what another core has
-  // written costs more than filling a scratch buffer.
-  static std::byte* take_from(std::vector<Free>& blocks) {
-    const auto own = std::find_if(blocks.rbegin(), blocks.rend(),
-                                  [me = this_thread()](const Free& each) { return each.giver == me; });
-    const auto chosen = own == blocks.rend() ? blocks.end() - 1 : own.base() - 1;
-    std::byte* const block = chosen->block;
-    blocks.erase(chosen);
-    return block;
+ private:
+  using FreeBlocks = std::unordered_map<std::size_t, std::vector<std::byte*>>;  // by capacity
+
+  FreeBlocks& free_of(std::size_t owner) {
+    if (free_.size() <= owner) free_.resize(owner + 1);
+    return free_[owner];
   }
 
   std::mutex mutex_;
-  std::unordered_map<std::size_t, std::vector<Free>> free_;
+  std::vector<FreeBlocks> free_;  // by owner
+  std::vector<std::size_t> unused_owners_;
+  std::size_t owners_ = 0;
   PoolStats stats_{};
   std::size_t place_ = 0;  // of the next large block
 };
@@ -139,19 +150,30 @@ Pool& pool() {
   return *instance;
 }
 
+// The number of this thread.
+std::size_t owner() {
+  struct Owner {
+    const std::size_t number = pool().new_owner();
+    ~Owner() { pool().end_owner(number); }
+  };
+  thread_local const Owner self;
+  return self.number;
+}
+
 }  // namespace
 
 std::shared_ptr<Storage> Storage::allocate(std::size_t bytes) {
-  std::byte* data = pool().take(size_class(bytes));
+  const std::size_t capacity = size_class(bytes), self = owner();
+  std::byte* const data = pool().take(self, capacity);
   try {
-    return std::shared_ptr<Storage>(new Storage(data, bytes));
+    return std::shared_ptr<Storage>(new Storage(data, bytes, self));
   } catch (...) {
-    pool().give(data, size_class(bytes));
+    pool().give(data, self, capacity);
     throw;
   }
 }
 
-Storage::~Storage() { pool().give(data_, size_class(bytes_)); }
+Storage::~Storage() { pool().give(data_, owner_, size_class(bytes_)); }
 
 PoolStats pool_stats() { return pool().stats(); }
 void trim_pool() { pool().trim(); }

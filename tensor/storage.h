@@ -7,7 +7,8 @@
 namespace nibble {
 
 // A block of memory, 64-byte aligned, recycled through a caching pool: fresh pages cost more than most
-// kernels that fill them. Contents are undefined after allocate().
+// kernels that fill them. Whichever thread gives a block up, it returns to the one that allocated it.
+// Contents are undefined after allocate().
 class Storage {
  public:
   static constexpr std::size_t kAlignment = 64;
@@ -26,10 +27,12 @@ class Storage {
   void bump_version() { ++version_; }
 
  private:
-  Storage(std::byte* data, std::size_t bytes) : data_(data), bytes_(bytes) {}
+  Storage(std::byte* data, std::size_t bytes, std::size_t owner)
+      : data_(data), bytes_(bytes), owner_(owner) {}
 
   std::byte* data_;
   std::size_t bytes_;
+  std::size_t owner_;  // the thread to whose blocks it returns
   std::uint64_t version_ = 0;
 };
 

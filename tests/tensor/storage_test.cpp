@@ -1,12 +1,16 @@
 #include "tensor/storage.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <thread>
 #include <vector>
 
+#include "tensor/parallel.h"
 #include "tests/support/catch.h"
+#include "tests/support/threads.h"
 
 using namespace nibble;
 
@@ -63,4 +67,44 @@ TEST_CASE("what can fill a large page begins in the first 4 KiB of one") {
   }
   // The places in it differ all the same.
   CHECK(address(*blocks[0]) % 4096 != address(*blocks[1]) % 4096);
+}
+
+TEST_CASE("which blocks a thread finds does not depend on what others do at the time") {
+  constexpr std::size_t kBytes = 54'321;
+  const test::Threads two(2);
+  trim_pool();
+  std::byte* block[2] = {};
+  std::atomic<int> given = 0;
+  parallel_for(2, 1, [&](std::int64_t self, std::int64_t) {  // one after the other
+    while (given < self) std::this_thread::yield();
+    block[self] = Storage::allocate(kBytes)->data();
+    ++given;
+  });
+  CHECK(block[0] != block[1]);
+  const std::size_t before = pool_stats().system_allocations;
+  std::atomic<int> taken = 0;
+  std::byte* again[2] = {};
+  parallel_for(2, 1, [&](std::int64_t self, std::int64_t) {  // both at once
+    const auto storage = Storage::allocate(kBytes);
+    again[self] = storage->data();
+    ++taken;
+    while (taken < 2) std::this_thread::yield();
+  });
+  CHECK(pool_stats().system_allocations == before);
+  CHECK(again[0] == block[0]);
+  CHECK(again[1] == block[1]);
+}
+
+TEST_CASE("blocks return to the thread that allocated them, and when it has ended to the next one") {
+  constexpr std::size_t kBytes = 65'432;
+  trim_pool();
+  const std::byte* first = nullptr;
+  for (int i = 0; i < 3; ++i) {
+    std::shared_ptr<Storage> storage;
+    std::thread([&] { storage = Storage::allocate(kBytes); }).join();
+    if (i == 0) first = storage->data();
+    CHECK(storage->data() == first);
+    storage.reset();
+    CHECK(Storage::allocate(kBytes)->data() != first);
+  }
 }

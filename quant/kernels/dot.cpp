@@ -99,10 +99,10 @@ struct Words {
 };
 #endif
 
+#if defined(__AVX512VNNI__)
 // Forms whose planes have sums of their own.
 template <class Form, std::size_t M>
 constexpr bool kSumsByPlane = false;
-#if defined(__AVX512VNNI__)
 template <>
 constexpr bool kSumsByPlane<Exact<1>, 1> = true;
 template <>

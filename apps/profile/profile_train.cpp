@@ -61,7 +61,7 @@ StepProfile::Rows observe_steps(const ProfileTrainOptions& options) {
   std::int64_t step = 0;
   std::optional<data::DataLoader::Epoch> epoch;
   const auto next = [&](nn::Batch& batch) {
-    if (interrupted()) throw Interrupted("interrupted");
+    stop_if_interrupted();
     if (step == options.warm_up + options.steps) return false;
     if (step == options.warm_up) profile.emplace();
     if (step % kBatches == 0) epoch = loader.epoch(step / kBatches);

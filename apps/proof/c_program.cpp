@@ -72,7 +72,7 @@ int run_command(const Command& command, const Files& files) {
   int status = 0;
   while (waitpid(process, &status, 0) < 0 && errno == EINTR) {
   }
-  if (interrupted()) throw Interrupted("interrupted");
+  stop_if_interrupted();
   return status;
 }
 

@@ -56,7 +56,7 @@ class Prover {
       for (std::int64_t b = begin; b < end && !interrupted(); ++b)
         run_batch(b * kBatch, std::min(kBatch, n - b * kBatch));
     });
-    if (interrupted()) throw Interrupted("interrupted");
+    stop_if_interrupted();
   }
 
   void report(Proof& proof) const {

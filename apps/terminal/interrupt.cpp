@@ -21,4 +21,8 @@ void install_interrupt_handler() {
 
 bool interrupted() { return g_interrupted != 0; }
 
+void stop_if_interrupted() {
+  if (interrupted()) throw Interrupted("interrupted");
+}
+
 }  // namespace nibble

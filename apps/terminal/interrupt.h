@@ -14,4 +14,7 @@ class Interrupted : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// For loops that have nothing to save.
+void stop_if_interrupted();
+
 }  // namespace nibble

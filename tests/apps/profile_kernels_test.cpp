@@ -1,6 +1,10 @@
 #include <array>
+#include <chrono>
+#include <csignal>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <thread>
 
 #include "apps/plot/chart.h"
 #include "apps/profile/kernel_layers.h"
@@ -192,4 +196,19 @@ TEST_CASE("profile kernels refuses bad flags and places that cannot be written b
   fails({"--json", folder.path().string()}, folder.path().string());
   fails({"--out", "/dev/null"}, "/dev/null");
   fails({"--isa", "avx2"}, "--isa");
+}
+
+TEST_CASE("Ctrl-C ends profile kernels between two measurements, and nothing is written") {
+  const test::TempFolder folder;
+  const std::string out = folder.file("out");
+  test::Process process({"profile", "kernels", "--shape", "64x1024x1024", "--out", out});
+  while (!std::filesystem::exists(out)) {
+    REQUIRE(process.running());
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  process.signal(SIGINT);
+  const test::Outcome outcome = process.wait();
+  CHECK(outcome.code == 130);
+  CHECK(outcome.err == "nibble: interrupted\n");
+  CHECK(std::filesystem::is_empty(out));
 }

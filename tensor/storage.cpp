@@ -65,7 +65,7 @@ class Pool {
     std::size_t place;
     {
       const std::lock_guard lock(mutex_);
-      std::vector<std::byte*>& blocks = free_of(owner)[capacity];
+      std::vector<std::byte*>& blocks = free_[owner][capacity];
       stats_.bytes_in_use += capacity;
       if (!blocks.empty()) {
         stats_.bytes_cached -= capacity;
@@ -90,7 +90,7 @@ class Pool {
     const std::lock_guard lock(mutex_);
     stats_.bytes_in_use -= capacity;
     try {
-      free_of(owner)[capacity].push_back(block);
+      free_[owner][capacity].push_back(block);
       stats_.bytes_cached += capacity;
     } catch (const std::bad_alloc&) {
       system_free(block, capacity);
@@ -115,31 +115,26 @@ class Pool {
   // For a thread that begins to allocate; a number that is no longer in use, with its blocks, comes first.
   std::size_t new_owner() {
     const std::lock_guard lock(mutex_);
-    if (unused_owners_.empty()) return owners_++;
+    if (unused_owners_.empty()) {
+      unused_owners_.reserve(free_.size() + 1);  // so that end_owner cannot fail
+      free_.emplace_back();
+      return free_.size() - 1;
+    }
     const std::size_t owner = unused_owners_.back();
     unused_owners_.pop_back();
     return owner;
   }
   void end_owner(std::size_t owner) noexcept {
     const std::lock_guard lock(mutex_);
-    try {
-      unused_owners_.push_back(owner);
-    } catch (const std::bad_alloc&) {  // its blocks stay cached
-    }
+    unused_owners_.push_back(owner);
   }
 
  private:
   using FreeBlocks = std::unordered_map<std::size_t, std::vector<std::byte*>>;  // by capacity
 
-  FreeBlocks& free_of(std::size_t owner) {
-    if (free_.size() <= owner) free_.resize(owner + 1);
-    return free_[owner];
-  }
-
   std::mutex mutex_;
   std::vector<FreeBlocks> free_;  // by owner
   std::vector<std::size_t> unused_owners_;
-  std::size_t owners_ = 0;
   PoolStats stats_{};
   std::size_t place_ = 0;  // of the next large block
 };

@@ -12,7 +12,7 @@ using namespace nibble;
 TEST_CASE("transposition on every tier, of every awkward size", "[tiers]") {
   for (const Isa isa : supported_isas())
     for (std::size_t n = 0; n < 40; ++n)
-      for (std::size_t k : {0, 1, 3, 4, 5, 7, 16, 33}) {
+      for (std::size_t k : {0, 1, 3, 4, 5, 7, 16, 33, 64, 65, 131}) {
         const std::size_t x_step = k + n % 3, out_step = n + k % 3;
         std::vector<float> x(n * x_step), out(k * out_step, -1), expected(out);
         for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i);
